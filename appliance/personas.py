@@ -1,0 +1,112 @@
+"""Personas: who answers the call, read from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from appliance.errors import BadInput, NotFound
+
+PersonaName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+
+
+class EndpointingDelays(NamedTuple):
+    """How long a pause may last before it ends the turn, in seconds."""
+
+    min_s: float
+    max_s: float
+
+
+ENDPOINTING = {
+    "patient": EndpointingDelays(0.5, 2.5),
+    "balanced": EndpointingDelays(0.3, 1.6),
+    "quick": EndpointingDelays(0.3, 1.0),
+}
+
+
+class Example(BaseModel):
+    """One exchange shown to the model before the talk begins."""
+
+    model_config = ConfigDict(extra="forbid")
+    user: str = Field(min_length=1, max_length=2000)
+    assistant: str = Field(min_length=1, max_length=2000)
+
+
+class Sampling(BaseModel):
+    """How the language model picks its words."""
+
+    model_config = ConfigDict(extra="forbid")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word.")
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(64, ge=1, le=2048, description="Longest answer, in tokens.")
+    seed: int | None = None
+
+
+class Persona(BaseModel):
+    """Who answers: words, voice, patience."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: PersonaName
+    title: str = Field("", max_length=120, description="Shown to people; the name if empty.")
+    instructions: str = Field(min_length=1, max_length=8000)
+    examples: list[Example] = Field(default_factory=list, max_length=20)
+    greeting: str = Field("", max_length=500, description="Spoken when the call begins; empty: silent.")
+    voice: str | None = Field(None, description="Id of an installed voice; the selected one if unset.")
+    language: str = Field("en", pattern=r"^[a-z]{2,3}$", description="ISO 639 code pinned for the ear.")
+    model: str | None = Field(None, description="Id of the language model; the selected one if unset.")
+    sampling: Sampling = Field(default_factory=Sampling)
+    endpointing: Literal["patient", "balanced", "quick"] = "balanced"
+    # The strategies the voice can do today; the others join when they are built.
+    barge_in: Literal["stop", "resume"] = Field(
+        "stop", description="stop: silence at once; resume: goes on after a false alarm."
+    )
+    keep_transcript: bool = Field(True, description="Whether the words of the call are stored.")
+
+    @property
+    def delays(self) -> EndpointingDelays:
+        """Pause limits of this persona's endpointing, in seconds."""
+        return ENDPOINTING[self.endpointing]
+
+
+def load_persona(path: Path) -> Persona:
+    """Read one persona.
+
+    Raises:
+        BadInput: the file cannot be read or a value in it is impossible.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Persona.model_validate(raw)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(
+            "persona_unreadable", f"The persona file {path} cannot be read.",
+            "It must be YAML in UTF-8.",
+        ) from error  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(
+            "persona_invalid", f"The persona file {path} is wrong at {where}: {first['msg']}.",
+            "Compare it with config/personas/default.yaml.",
+        ) from error  # fmt: skip
+
+
+def find_persona(name: str, folders: list[Path]) -> Persona:
+    """The persona of this name; earlier folders win.
+
+    Raises:
+        NotFound: no folder has it.
+        BadInput: its file is wrong.
+    """
+    if Path(name).name == name:
+        for folder in folders:
+            path = folder / f"{name}.yaml"
+            if path.is_file():
+                return load_persona(path)
+    raise NotFound(
+        "persona_unknown", f"There is no persona called {name!r}.",
+        "Personas are YAML files in config/personas and in the data folder's personas.",
+    )  # fmt: skip

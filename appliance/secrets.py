@@ -1,0 +1,62 @@
+"""Keys made at first run. There is no default secret anywhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from appliance.errors import BadSettings
+from appliance.settings import Settings
+
+_LEAST_SECRET = 32
+_WELL_KNOWN = frozenset({"devkey", "secret", "changeme", "password"})
+
+
+class LiveKitKeys(NamedTuple):
+    """What signs and checks LiveKit's tokens."""
+
+    api_key: str
+    api_secret: str
+
+
+def livekit_keys(settings: Settings) -> LiveKitKeys:
+    """The box's LiveKit keys, from the settings or made once and kept in the data folder.
+
+    Raises:
+        BadSettings: a configured key is well known or too short.
+    """
+    key, secret = settings.livekit.api_key, settings.livekit.api_secret.get_secret_value()
+    if key or secret:
+        if not key or len(secret) < _LEAST_SECRET or {key, secret} & _WELL_KNOWN:
+            raise BadSettings(
+                "weak_livekit_keys", "The configured LiveKit key or secret is missing, well known or shorter than 32 characters.",
+                "Remove both settings to have them made, or set long random ones.",
+            )  # fmt: skip
+        return LiveKitKeys(key, secret)
+    return LiveKitKeys(
+        _kept(settings.secrets_dir / "livekit_api_key", lambda: "API" + secrets.token_hex(8)),
+        _kept(settings.secrets_dir / "livekit_api_secret", lambda: secrets.token_urlsafe(48)),
+    )
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The secret in this file; made there, whole and 0600, if it does not exist."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # A link fails where another program was first; a rename would replace its key.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,369 @@
+"""Every setting, and the only place that reads the environment.
+
+Defaults in ``Settings`` < ``settings.toml`` in the data folder < ``APPLIANCE_*`` environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from appliance.errors import BadSettings
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+# A unix socket's path holds 107 bytes; the longest name in the run folder must still fit.
+_LONGEST_RUN_DIR = 90
+
+_SWITCHES = {
+    # onnxruntime >= 1.29 reports to its maker unless this is set before its first import.
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "OTEL_SDK_DISABLED": "true",
+    "NO_PROXY": "*",
+    "no_proxy": "*",
+}
+_UNSET = (
+    # Each of these makes livekit-agents reach for its maker's cloud.
+    "LIVEKIT_DEV_MODE", "LIVEKIT_REMOTE_EOT_URL", "LIVEKIT_OBSERVABILITY_URL",
+    "LIVEKIT_WORKER_TOKEN", "LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY",
+    "LIVEKIT_INFERENCE_API_SECRET",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT",
+)  # fmt: skip
+
+
+def seal_environment() -> None:
+    """Switch off everything that would reach outside. First line of every ``__main__``."""
+    os.environ.update(_SWITCHES)
+    for name in _UNSET:
+        os.environ.pop(name, None)
+
+
+def sealed_environment() -> dict[str, str]:
+    """A copy of the environment with the same switches, for a child process."""
+    kept = {k: v for k, v in os.environ.items() if k not in _UNSET}
+    return {**kept, **_SWITCHES}
+
+
+def unsealed_environment() -> dict[str, str]:
+    """A copy of the environment in which a model may be fetched: for ``pull``'s child alone."""
+    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy")
+    return {k: v for k, v in os.environ.items() if k not in offline}
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FrontSettings(_Group):
+    """The front door."""
+
+    http_port: int = Field(
+        8080, ge=1, le=65535,
+        description="TCP port of the page and the API on this machine (loopback only).",
+        examples=[8080],
+    )  # fmt: skip
+
+
+class LiveKitSettings(_Group):
+    """The media server."""
+
+    url: str = Field(
+        "", pattern=r"^(|wss?://.+)$",
+        description="Where the programs reach LiveKit; empty: the box's own server.",
+        examples=["ws://127.0.0.1:7880"],
+    )  # fmt: skip
+    api_key: str = Field("", description="LiveKit API key; empty: made at first run.")
+    api_secret: SecretStr = Field(
+        SecretStr(""), description="LiveKit API secret, at least 32 characters; empty: made at first run."
+    )
+    port: int = Field(7880, ge=1, le=65535, description="TCP port of LiveKit's HTTP API, loopback only.")
+    tcp_port: int = Field(7881, ge=1, le=65535, description="TCP port for media where UDP is blocked.")
+    udp_port: int = Field(7882, ge=1, le=65535, description="The one UDP port for media.")
+    node_ip: str = Field(
+        "", description="Address offered to callers for media; empty: found at each start.",
+        examples=["192.168.1.20"],
+    )  # fmt: skip
+    token_ttl_s: int = Field(300, ge=30, le=86400, description="How long a token may be used to join, in seconds.")
+
+
+class AgentSettings(_Group):
+    """The voice."""
+
+    health_port: int = Field(8091, ge=1, le=65535, description="TCP port of the worker's health page, loopback only.")
+    idle_processes: int = Field(2, ge=2, le=16, description="Call processes kept warm; below 2 simultaneous callers are refused.")
+    seats: int = Field(4, ge=1, le=64, description="How many calls may run at once.")
+    speculate_after_s: float = Field(
+        0.1, ge=0.05, le=0.25, description="Silence before a speculative transcript is asked for, in seconds."
+    )
+    barge_in_after_s: float = Field(0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds.")
+    drain_s: int = Field(5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds.")
+
+
+class SttSettings(_Group):
+    """The ear: speech to text."""
+
+    model: str = Field("whisper-base", description="Id of the Whisper model, from the catalogue or the models folder.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where it runs; auto: the GPU if there is one.")
+    compute_type: str = Field("auto", description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU.", examples=["int8_float16"])
+    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
+    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
+    max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest audio file, in megabytes.")
+    max_audio_s: int = Field(14400, ge=10, le=86400, description="Longest audio, in seconds.")
+
+
+class LlmSettings(_Group):
+    """The language model."""
+
+    model: str = Field("smollm2-135m-instruct", description="Id of the GGUF model, from the catalogue or the models folder.")
+    gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU.")
+    context_tokens: int = Field(4096, ge=512, le=131072, description="Context of one conversation, in tokens.")
+    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
+    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
+
+
+class TtsSettings(_Group):
+    """The voice's sound: text to speech."""
+
+    voice: str = Field("en_US-joe-medium", description="Id of the Piper voice, from the catalogue or the models folder.")
+    gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
+    workers: int = Field(2, ge=1, le=16, description="Sentences made at the same time.")
+    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
+    max_chars: int = Field(4096, ge=1, le=100_000, description="Longest text of one request, in characters.")
+
+
+class Settings(BaseSettings):
+    """All settings of the box. Built once in each ``__main__`` by ``load_settings``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="APPLIANCE_", env_nested_delimiter="__", extra="forbid", validate_default=False
+    )
+
+    data_dir: Path = Field(PROJECT_DIR / "data", description="Folder of the database, secrets, models and logs.")
+    models_dir: Path | None = Field(None, description="Folder of pulled and own models; unset: models in the data folder.")
+    builtin_models_dir: Path = Field(PROJECT_DIR / ".cache" / "models", description="Folder of the embedded models, read only.")
+    programs_dir: Path = Field(PROJECT_DIR / ".cache" / "bin", description="Folder of livekit-server and caddy.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.", examples=["postgresql+psycopg://earshot@db/earshot"])
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    persona: str = Field("default", description="Persona of a call that names none.")
+    front: FrontSettings = Field(default_factory=FrontSettings)
+    livekit: LiveKitSettings = Field(default_factory=LiveKitSettings)
+    agent: AgentSettings = Field(default_factory=AgentSettings)
+    stt: SttSettings = Field(default_factory=SttSettings)
+    llm: LlmSettings = Field(default_factory=LlmSettings)
+    tts: TtsSettings = Field(default_factory=TtsSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments and environment over the file; no .env and no secrets folder."""
+        file = TomlConfigSettingsSource(settings_cls, _toml_path())
+        return (init_settings, env_settings, file)
+
+    @property
+    def settings_file(self) -> Path:
+        """The owner's settings.toml."""
+        return self.data_dir / "settings.toml"
+
+    @property
+    def models_path(self) -> Path:
+        """Folder of pulled and own models."""
+        return self.models_dir or self.data_dir / "models"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Folder of generated keys, 0700."""
+        return self.data_dir / "secrets"
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'appliance.db'}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of sockets and rendered configuration, short enough for a unix socket's path."""
+        plain = self.data_dir / "run"
+        if len(os.fsencode(plain)) <= _LONGEST_RUN_DIR:
+            return plain
+        name = "earshot-" + sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/earshot-{os.getuid()}") / name
+
+    def socket(self, program: str) -> Path:
+        """Unix socket of a program: panel, stt, llm, tts, agent, supervisor."""
+        return self.run_dir / f"{program}.sock"
+
+    @property
+    def livekit_url(self) -> str:
+        """Where the programs reach LiveKit's websocket."""
+        return self.livekit.url or f"ws://127.0.0.1:{self.livekit.port}"
+
+    @property
+    def livekit_http_url(self) -> str:
+        """Where the programs reach LiveKit's HTTP API."""
+        return "http" + self.livekit_url.removeprefix("ws")
+
+    @property
+    def front_url(self) -> str:
+        """The page's address on this machine."""
+        return f"http://localhost:{self.front.http_port}"
+
+    @property
+    def persona_dirs(self) -> list[Path]:
+        """Folders searched for personas, the owner's first."""
+        return [self.data_dir / "personas", PROJECT_DIR / "config" / "personas"]
+
+
+# Names that people who know the ecosystem will type.
+ALIASES = {
+    "LIVEKIT_URL": "livekit.url",
+    "LIVEKIT_API_KEY": "livekit.api_key",
+    "LIVEKIT_API_SECRET": "livekit.api_secret",
+    "LIVEKIT_TOKEN_TTL": "livekit.token_ttl_s",
+    "WHISPER_MODEL": "stt.model",
+    "WHISPER_DEVICE": "stt.device",
+    "WHISPER_COMPUTE_TYPE": "stt.compute_type",
+    "WHISPER_CACHE_DIR": "models_dir",
+}
+
+
+def load_settings() -> Settings:
+    """Read defaults, settings.toml and the environment.
+
+    Raises:
+        BadSettings: a name is unknown or a value impossible; says which, where and what is near.
+    """
+    _refuse_unknown_environment()
+    path = _toml_path()
+    try:
+        values: dict[str, Any] = {"data_dir": path.parent}
+        _apply_aliases(values)
+        settings = Settings(**values)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(
+            "settings_unreadable", f"{path} is not valid TOML: {error}.", "Mend that line or remove the file."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(
+            "settings_unreadable", f"{path} cannot be read.", "Check its owner and that it is UTF-8."
+        ) from error
+    except ValidationError as error:
+        raise _explain(error, path) from error
+    return settings.model_copy(
+        update={
+            name: value.expanduser().absolute()
+            for name in ("data_dir", "models_dir", "builtin_models_dir", "programs_dir")
+            if (value := getattr(settings, name)) is not None
+        }
+    )
+
+
+def _toml_path() -> Path:
+    folder = os.environ.get("APPLIANCE_DATA_DIR")
+    return (Path(folder).expanduser() if folder else PROJECT_DIR / "data").absolute() / "settings.toml"
+
+
+def _apply_aliases(values: dict[str, Any]) -> None:
+    """Put each alias that is set, and whose own name is not, into ``values``."""
+    for alias, dotted in ALIASES.items():
+        own = "APPLIANCE_" + dotted.upper().replace(".", "__")
+        if alias not in os.environ or own in os.environ:
+            continue
+        *groups, leaf = dotted.split(".")
+        target = values
+        for group in groups:
+            target = target.setdefault(group, {})
+        target[leaf] = os.environ[alias]
+
+
+def setting_names() -> list[str]:
+    """Every setting as a dotted name, e.g. ``stt.model``."""
+    return [name for name, _field in setting_fields()]
+
+
+def setting_fields() -> list[tuple[str, Any]]:
+    """Every setting's dotted name with its pydantic field, in the order of the groups."""
+    found: list[tuple[str, Any]] = []
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            found += [(f"{name}.{inner}", f) for inner, f in group.model_fields.items()]
+        else:
+            found.append((name, field))
+    return found
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else "docs/configuration.md lists every name."
+
+
+def _refuse_unknown_environment() -> None:
+    known = set(setting_names())
+    for variable in os.environ:
+        if not variable.startswith("APPLIANCE_"):
+            continue
+        dotted = variable.removeprefix("APPLIANCE_").lower().replace("__", ".")
+        if dotted not in known:
+            near = difflib.get_close_matches(dotted, sorted(known), n=1, cutoff=0.5)
+            own = "APPLIANCE_" + near[0].upper().replace(".", "__") if near else ""
+            raise BadSettings(
+                "setting_unknown", f"There is no setting {variable} (environment).",
+                f"Did you mean {own}?" if own else "docs/configuration.md lists every name.",
+            )  # fmt: skip
+
+
+def _explain(error: ValidationError, path: Path) -> BadSettings:
+    """One sentence about the first wrong setting: name, value, where it came from."""
+    first = error.errors()[0]
+    dotted = ".".join(str(part) for part in first["loc"])
+    where = _where(dotted, path)
+    if first["type"] == "extra_forbidden":
+        return BadSettings("setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted))
+    shown = "" if "secret" in dotted else f" {first['input']!r}"
+    return BadSettings(
+        "setting_invalid", f"The setting {dotted!r} ({where}) cannot be{shown}: {first['msg']}.",
+        "docs/configuration.md says what it may be.",
+    )  # fmt: skip
+
+
+def _where(dotted: str, path: Path) -> str:
+    variable = "APPLIANCE_" + dotted.upper().replace(".", "__")
+    if variable in os.environ:
+        return f"environment variable {variable}"
+    for alias, name in ALIASES.items():
+        if name == dotted and alias in os.environ:
+            return f"environment variable {alias}"
+    group, _, leaf = dotted.rpartition(".")
+    section = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.split("#")[0].strip()
+        if text.startswith("["):
+            section = text.strip("[] ")
+        key = text.split("=")[0].strip()
+        if (section == group and key == leaf) or (not section and key in (dotted, group)):
+            return f"{path}, line {number}"
+        if section == dotted and text.startswith("["):
+            return f"{path}, line {number}"
+    return str(path)
