@@ -1,0 +1,134 @@
+"""One way to open the database: SQLite that never loses what it acknowledged, or Postgres."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    NoSuchModuleError,
+    OperationalError,
+)
+
+from appliance.errors import ApplianceError, BadSettings
+
+BUSY_TIMEOUT_MS = 5000
+# Any fixed number will do; every program must use the same ones.
+SEATS_LOCK = 7_211_001
+UPGRADE_LOCK = 7_211_002
+_READ_ONLY = "earshot_read_only"
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for this URL, with the pragmas that durability needs.
+
+    Raises:
+        BadSettings: the URL is not one, or its driver is not installed.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        _make_private(path)
+    try:
+        engine = create_engine(url, pool_pre_ping=path is None)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise _bad_url() from error
+    if path is not None:
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def reading(engine: Engine) -> Engine:
+    """The same pool, for transactions that only read: on SQLite they never wait for a writer."""
+    return engine.execution_options(**{_READ_ONLY: True})
+
+
+def lock_for_transaction(connection: Connection, number: int) -> None:
+    """Let one transaction at a time past here. On SQLite every writing one has that already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The database file, or None if the URL names a server.
+
+    Raises:
+        BadSettings: the URL is not one.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _bad_url() from error
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise BadSettings(
+            "database_url_invalid", "A SQLite database needs a file; several programs share it.",
+            "Leave database_url empty, or name a file.",
+        )  # fmt: skip
+    return Path(parsed.database)
+
+
+def explain(error: DatabaseError) -> ApplianceError:
+    """What a database failure means to people; the driver's own words stay in the cause."""
+    words = str(error.orig).lower()
+    if "disk is full" in words or "disk i/o" in words:
+        return ApplianceError(
+            "disk_full", "The database cannot be written: the disk is full or failing.",
+            "Free some space in the data folder's disk.", can_retry=True,
+        )  # fmt: skip
+    if "locked" in words or isinstance(error, OperationalError):
+        return ApplianceError(
+            "database_unavailable", "The database does not answer.",
+            "Check that the data folder can be written and that no other program holds it.",
+            can_retry=True,
+        )  # fmt: skip
+    return ApplianceError(
+        "database_damaged", "The database cannot be read.",
+        "Move appliance.db out of the data folder, or put a backup in its place.",
+    )  # fmt: skip
+
+
+def _bad_url() -> BadSettings:
+    return BadSettings(
+        "database_url_invalid", "The setting database_url cannot be used.",
+        "It is an SQLAlchemy URL whose driver is installed; empty means SQLite in the data folder.",
+    )  # fmt: skip
+
+
+def _make_private(path: Path) -> None:
+    """Calls are private: the file is the owner's alone from its first byte."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ApplianceError(
+            "database_unavailable", f"The database {path} cannot be written.",
+            "Check the data folder's owner and free space.",
+        ) from error  # fmt: skip
+
+
+def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver's own BEGIN comes too late and is never IMMEDIATE; ours is in _on_sqlite_begin.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # First, so that the switch to WAL waits for its lock too.
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # NORMAL may lose acknowledged turns when the power goes.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    # A transaction that reads and then writes fails at once, without waiting, if another wrote
+    # in between; taking the write lock first makes it wait.
+    only_reads = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,260 @@
+"""Reading and writing calls. Synchronous: callers on an event loop use a thread."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Row, func, insert, select, update
+from sqlalchemy.exc import DatabaseError
+
+from appliance.errors import NotFound, NotReady
+from appliance.settings import Settings
+from appliance.store.engine import (
+    SEATS_LOCK,
+    explain,
+    lock_for_transaction,
+    make_engine,
+    reading,
+)
+from appliance.store.models import SessionRow, TurnRow
+from appliance.store.upgrading import upgrade
+from appliance.store.vocabulary import ACTIVE, EndState, Session, Turn
+
+_LONGEST_REASON = 500
+# Inside the class `list` is the method.
+SessionList = list[Session]
+_SESSIONS = SessionRow.__table__.c
+_TURNS = TurnRow.__table__.c
+
+
+def open_store(settings: Settings) -> Store:
+    """The box's store, its tables brought up to date.
+
+    Raises:
+        ApplianceError: the database is damaged, unreachable or of a newer version.
+    """
+    upgrade(settings.store_url)
+    return Store(settings.store_url)
+
+
+class Store:
+    """Sessions and turns. What a method has returned is on the disk. Safe between threads."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = make_engine(url)
+        self._reader = reading(self._engine)
+        self.sessions = Sessions(self)
+        self.turns = Turns(self)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One writing transaction, committed at the end."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise explain(error) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction."""
+        try:
+            with self._reader.begin() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise explain(error) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+
+class Sessions:
+    """The calls."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, *, persona: str, keep_transcript: bool, seats: int | None = None) -> Session:
+        """Begin a call; with ``seats``, only if fewer calls are open, counted atomically.
+
+        Raises:
+            NotReady: every seat is taken (``box_full``).
+        """
+        name = secrets.token_hex(8)
+        values = {
+            "id": name,
+            "room_name": f"call-{name}",
+            "persona": persona,
+            "keep_transcript": keep_transcript,
+            "state": ACTIVE,
+            "reason": "",
+            "created_at": _now(),
+        }
+        with self._store.write() as connection:
+            if seats is not None:
+                lock_for_transaction(connection, SEATS_LOCK)
+                if _count_open(connection) >= seats:
+                    raise NotReady(
+                        "box_full", "All lines are busy.", "Try again when a call has ended.",
+                        can_retry=True,
+                    )  # fmt: skip
+            connection.execute(insert(SessionRow).values(values))
+        return Session(**values, joined_at=None, ended_at=None)  # type: ignore[arg-type]
+
+    def get(self, session_id: str) -> Session:
+        """This call.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        with self._store.read() as connection:
+            row = connection.execute(
+                select(*_SESSIONS).where(_SESSIONS.id == session_id)
+            ).one_or_none()
+        if row is None:
+            raise unknown_session(session_id)
+        return _session(row)
+
+    def list(self, limit: int = 50) -> SessionList:
+        """The latest calls, newest first."""
+        query = select(*_SESSIONS).order_by(_SESSIONS.created_at.desc(), _SESSIONS.id).limit(limit)
+        return self._all(query)
+
+    def open(self) -> SessionList:
+        """Calls that have not ended, oldest first."""
+        query = select(*_SESSIONS).where(_SESSIONS.state == ACTIVE)
+        return self._all(query.order_by(_SESSIONS.created_at, _SESSIONS.id))
+
+    def mark_joined(self, session_id: str) -> None:
+        """Note that the caller was there; the first time counts."""
+        with self._store.write() as connection:
+            connection.execute(
+                update(SessionRow)
+                .where(_SESSIONS.id == session_id, _SESSIONS.joined_at.is_(None))
+                .values(joined_at=_now())
+            )
+
+    def end(self, session_id: str, state: EndState | str, reason: str = "") -> bool:
+        """End a call; the first end wins.
+
+        Returns:
+            Whether this was the end. False: it had ended before, or there is no such call.
+        """
+        values = {
+            "state": EndState(state).value,
+            "reason": reason[:_LONGEST_REASON],
+            "ended_at": _now(),
+        }
+        with self._store.write() as connection:
+            result: CursorResult[Any] = connection.execute(
+                update(SessionRow)
+                .where(_SESSIONS.id == session_id, _SESSIONS.state == ACTIVE)
+                .values(values)
+            )
+            return result.rowcount == 1
+
+    def _all(self, query: Any) -> SessionList:
+        with self._store.read() as connection:
+            return [_session(row) for row in connection.execute(query)]
+
+
+class Turns:
+    """What was said."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, session_id: str, user_text: str | None) -> int:
+        """Write the caller's side of a turn (None: the greeting) and return its index, from 0.
+
+        Raises:
+            NotFound: there is no such call.
+        """
+        with self._store.write() as connection:
+            keep = _keeps_transcript(connection, session_id)
+            last = connection.scalar(
+                select(func.max(_TURNS.index)).where(_TURNS.session_id == session_id)
+            )
+            index = 0 if last is None else int(last) + 1
+            connection.execute(
+                insert(TurnRow).values(
+                    session_id=session_id, index=index, user_text=user_text if keep else None,
+                    interrupted=False, ms={}, started_at=_now(),
+                )
+            )  # fmt: skip
+            return index
+
+    def finish(
+        self,
+        session_id: str,
+        index: int,
+        agent_text: str | None,
+        *,
+        interrupted: bool,
+        ms: dict[str, int | None],
+    ) -> None:
+        """Write the answer as far as it was heard; ``ms`` are the turn's stage times.
+
+        Raises:
+            NotFound: there is no such call or turn.
+        """
+        with self._store.write() as connection:
+            keep = _keeps_transcript(connection, session_id)
+            result: CursorResult[Any] = connection.execute(
+                update(TurnRow)
+                .where(_TURNS.session_id == session_id, _TURNS.index == index)
+                .values(
+                    agent_text=agent_text if keep else None, interrupted=interrupted, ms=ms,
+                    finished_at=_now(),
+                )
+            )  # fmt: skip
+            if result.rowcount != 1:
+                raise NotFound("turn_unknown", f"The call {session_id!r} has no turn {index}.")
+
+    def list(self, session_id: str) -> list[Turn]:
+        """The turns of a call, in order; empty if there is no such call."""
+        query = select(*_TURNS).where(_TURNS.session_id == session_id).order_by(_TURNS.index)
+        with self._store.read() as connection:
+            return [
+                Turn(
+                    index=row["index"], user_text=row["user_text"], agent_text=row["agent_text"],
+                    interrupted=row["interrupted"], ms=dict(row["ms"]), started_at=row["started_at"],
+                    finished_at=row["finished_at"],
+                )
+                for row in connection.execute(query).mappings()
+            ]  # fmt: skip
+
+
+def unknown_session(session_id: str) -> NotFound:
+    """The error for an id that names no call."""
+    return NotFound(
+        "session_unknown", f"There is no call {session_id[:64]!r}.",
+        "`scripts/appliance sessions list` shows the latest.",
+    )  # fmt: skip
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _count_open(connection: Connection) -> int:
+    query = select(func.count()).select_from(SessionRow).where(_SESSIONS.state == ACTIVE)
+    return int(connection.scalar(query) or 0)
+
+
+def _keeps_transcript(connection: Connection, session_id: str) -> bool:
+    # Locked, so that two turns of one call cannot take the same index on a server.
+    query = select(_SESSIONS.keep_transcript).where(_SESSIONS.id == session_id).with_for_update()
+    keep = connection.scalar(query)
+    if keep is None:
+        raise unknown_session(session_id)
+    return bool(keep)
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(**row._mapping)

@@ -1,0 +1,81 @@
+"""Bringing the database to the tables this version expects."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import DatabaseError
+
+from appliance.errors import ApplianceError
+from appliance.store.engine import (
+    UPGRADE_LOCK,
+    explain,
+    lock_for_transaction,
+    make_engine,
+    sqlite_path,
+)
+
+_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+
+
+def upgrade(url: str) -> None:
+    """Create or migrate the tables; several programs may call this at once.
+
+    Raises:
+        BadSettings: the URL cannot be used.
+        ApplianceError: the database is damaged, unreachable or of a newer version.
+    """
+    with _one_at_a_time(url):
+        engine = make_engine(url)
+        try:
+            with engine.begin() as connection:
+                lock_for_transaction(connection, UPGRADE_LOCK)
+                config = alembic_config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except DatabaseError as error:
+            raise explain(error) from error
+        except CommandError as error:
+            raise ApplianceError(
+                "database_newer", "The database was written by a newer version.",
+                "Start that version, or put back the backup made before the update.",
+            ) from error  # fmt: skip
+        finally:
+            engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Alembic's view of the package; there is no ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _one_at_a_time(url: str) -> Iterator[None]:
+    """Hold the file lock of an SQLite database; a server has locks of its own."""
+    path = sqlite_path(url)
+    if path is None:
+        yield
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ApplianceError(
+            "database_unavailable", f"The folder {path.parent} cannot be written.",
+            "Check its owner and free space.",
+        ) from error  # fmt: skip
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
