@@ -1,0 +1,55 @@
+"""What every test gets: a declared category, and ports that are free."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security")
+
+
+def category_of(marks: list[str]) -> str | None:
+    """The one category among a module's marks, or None when there is none or more than one."""
+    found = [name for name in marks if name in CATEGORIES]
+    return found[0] if len(found) == 1 else None
+
+
+def module_marks(module: object) -> list[str]:
+    """Names in the module's own ``pytestmark``."""
+    declared = getattr(module, "pytestmark", [])
+    marks = declared if isinstance(declared, list) else [declared]
+    return [mark.name for mark in marks]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse to run when a module does not say which kind of test it holds."""
+    wrong = set()
+    for item in items:
+        module = getattr(item, "module", None)
+        if module is not None and category_of(module_marks(module)) is None:
+            wrong.add(str(Path(str(item.path)).relative_to(item.config.rootpath)))
+    if wrong:
+        raise pytest.UsageError(
+            f"{', '.join(sorted(wrong))}: set pytestmark to exactly one of "
+            f"pytest.mark.{{{'|'.join(CATEGORIES)}}} (and pytest.mark.nightly beside it if slow)"
+        )
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that names a TCP port of 127.0.0.1 nobody listens on, another one each time."""
+    given: set[int] = set()
+
+    def pick() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return pick
