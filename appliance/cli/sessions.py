@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ def list_sessions(
     store = _store()
     found = store.sessions.list(limit) if store else []
     if as_json:
-        typer.echo(json.dumps([_session_json(session) for session in found], indent=2))
+        typer.echo(json.dumps([session.as_json() for session in found], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -57,7 +57,7 @@ def show_session(
     session = store.sessions.get(session_id)
     turns = store.turns.list(session_id)
     if as_json:
-        whole = {**_session_json(session), "turns": [_turn_json(turn) for turn in turns]}
+        whole = {**session.as_json(), "turns": [turn.as_json() for turn in turns]}
         typer.echo(json.dumps(whole, indent=2, ensure_ascii=False))
         return
     _print(session, turns)
@@ -95,31 +95,6 @@ def _store() -> Store | None:
     if path is not None and not path.exists():
         return None
     return open_store(settings)
-
-
-def _session_json(session: Session) -> dict[str, Any]:
-    return {
-        "session_id": session.id,
-        "room_name": session.room_name,
-        "persona": session.persona,
-        "state": session.state,
-        "reason": session.reason,
-        "keep_transcript": session.keep_transcript,
-        "created_at": session.created_at.isoformat(),
-        "ended_at": session.ended_at.isoformat() if session.ended_at else None,
-    }
-
-
-def _turn_json(turn: Turn) -> dict[str, Any]:
-    return {
-        "index": turn.index,
-        "user_text": turn.user_text,
-        "agent_text": turn.agent_text,
-        "interrupted": turn.interrupted,
-        "ms": turn.ms,
-        "started_at": turn.started_at.isoformat(),
-        "finished_at": turn.finished_at.isoformat() if turn.finished_at else None,
-    }
 
 
 def _clock(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, RowMapping, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from appliance.errors import NotFound, NotReady
@@ -107,15 +107,17 @@ class Sessions:
         return Session(**values, joined_at=None, ended_at=None)  # type: ignore[arg-type]
 
     def get(self, session_id: str) -> Session:
-        """This call.
+        """The call of this id.
 
         Raises:
             NotFound: there is none of this id.
         """
         with self._store.read() as connection:
-            row = connection.execute(
-                select(*_SESSIONS).where(_SESSIONS.id == session_id)
-            ).one_or_none()
+            row = (
+                connection.execute(select(*_SESSIONS).where(_SESSIONS.id == session_id))
+                .mappings()
+                .one_or_none()
+            )
         if row is None:
             raise unknown_session(session_id)
         return _session(row)
@@ -160,7 +162,7 @@ class Sessions:
 
     def _all(self, query: Any) -> SessionList:
         with self._store.read() as connection:
-            return [_session(row) for row in connection.execute(query)]
+            return [_session(row) for row in connection.execute(query).mappings()]
 
 
 class Turns:
@@ -256,5 +258,5 @@ def _keeps_transcript(connection: Connection, session_id: str) -> bool:
     return bool(keep)
 
 
-def _session(row: Row[Any]) -> Session:
-    return Session(**row._mapping)
+def _session(row: RowMapping) -> Session:
+    return Session(**row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 ACTIVE = "active"
 
@@ -37,6 +38,20 @@ class Session:
         """Whether the call still takes a seat."""
         return self.state == ACTIVE
 
+    def as_json(self) -> dict[str, Any]:
+        """The call as the API and the command show it; times in ISO 8601."""
+        return {
+            "session_id": self.id,
+            "room_name": self.room_name,
+            "persona": self.persona,
+            "state": self.state,
+            "reason": self.reason,
+            "keep_transcript": self.keep_transcript,
+            "created_at": self.created_at.isoformat(),
+            "joined_at": _iso(self.joined_at),
+            "ended_at": _iso(self.ended_at),
+        }
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -53,3 +68,19 @@ class Turn:
     started_at: datetime
     finished_at: datetime | None
     ms: dict[str, int | None] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The turn as the API and the command show it; times in ISO 8601."""
+        return {
+            "index": self.index,
+            "user_text": self.user_text,
+            "agent_text": self.agent_text,
+            "interrupted": self.interrupted,
+            "ms": self.ms,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": _iso(self.finished_at),
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

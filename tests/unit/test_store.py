@@ -1,0 +1,191 @@
+"""The store: what it returns, counts and refuses."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import ApplianceError, BadSettings, NotFound, NotReady
+from appliance.store import EndState, Store, upgrade
+from appliance.store.engine import make_engine
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A fresh database's URL, in a folder that does not exist yet."""
+    return f"sqlite:///{tmp_path}/data/appliance.db"
+
+
+@pytest.fixture
+def store(url: str) -> Store:
+    """A store with its tables."""
+    upgrade(url)
+    return Store(url)
+
+
+def test_a_call_is_read_back_as_it_was_written(store: Store) -> None:
+    made = store.sessions.create(persona="default", keep_transcript=True)
+    assert store.sessions.get(made.id) == made
+    assert made.is_open
+    assert made.room_name.endswith(made.id)
+
+
+def test_turns_keep_texts_times_and_interruption(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    greeting = store.turns.begin(call.id, None)
+    store.turns.finish(call.id, greeting, "Hello.", interrupted=False, ms={})
+    index = store.turns.begin(call.id, "What do bees make?")
+    ms: dict[str, int | None] = {"transcript": 545, "first_sound": 916, "at_ear": None}
+    store.turns.finish(call.id, index, "Bees make", interrupted=True, ms=ms)
+    first, second = store.turns.list(call.id)
+    assert (first.index, first.user_text, first.agent_text) == (0, None, "Hello.")
+    assert (second.user_text, second.agent_text) == ("What do bees make?", "Bees make")
+    assert second.interrupted
+    assert second.ms == ms
+    assert second.finished_at is not None
+    assert second.finished_at >= second.started_at
+    assert second.started_at.tzinfo is not None
+
+
+def test_an_unanswered_turn_is_there(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    store.turns.begin(call.id, "Hello?")
+    (turn,) = store.turns.list(call.id)
+    assert turn.user_text == "Hello?"
+    assert turn.finished_at is None
+
+
+def test_words_are_not_stored_when_the_persona_says_so(store: Store) -> None:
+    call = store.sessions.create(persona="discreet", keep_transcript=False)
+    index = store.turns.begin(call.id, "My secret.")
+    store.turns.finish(call.id, index, "Heard.", interrupted=False, ms={"transcript": 1})
+    (turn,) = store.turns.list(call.id)
+    assert turn.user_text is None
+    assert turn.agent_text is None
+    assert turn.ms == {"transcript": 1}
+
+
+def test_the_first_end_wins(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    assert store.sessions.end(call.id, EndState.CALLER_LEFT, "hung up")
+    assert not store.sessions.end(call.id, EndState.FAILED, "too late")
+    ended = store.sessions.get(call.id)
+    assert (ended.state, ended.reason) == ("caller_left", "hung up")
+    assert ended.ended_at is not None
+    assert store.sessions.open() == []
+    assert not store.sessions.end("nobody", EndState.FAILED)
+
+
+def test_a_call_ends_only_in_a_known_state(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    with pytest.raises(ValueError, match="vanished"):
+        store.sessions.end(call.id, "vanished")
+
+
+def test_joining_is_noted_once(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    store.sessions.mark_joined(call.id)
+    first = store.sessions.get(call.id).joined_at
+    store.sessions.mark_joined(call.id)
+    assert first is not None
+    assert store.sessions.get(call.id).joined_at == first
+
+
+def test_list_is_newest_first_and_limited(store: Store) -> None:
+    made = [store.sessions.create(persona="default", keep_transcript=True) for _ in range(3)]
+    assert [call.id for call in store.sessions.list(2)] == [made[2].id, made[1].id]
+    assert [call.id for call in store.sessions.open()] == [call.id for call in made]
+
+
+def test_seats_are_counted_atomically(store: Store, url: str) -> None:
+    """40 threads over two stores want 3 seats: exactly 3 get one."""
+    other = Store(url)
+    outcomes: list[str] = []
+    barrier = threading.Barrier(40)
+
+    def admit(number: int) -> None:
+        barrier.wait()
+        try:
+            (store, other)[number % 2].sessions.create(
+                persona="default", keep_transcript=True, seats=3
+            )
+            outcomes.append("seat")
+        except NotReady as error:
+            outcomes.append(error.code)
+
+    threads = [threading.Thread(target=admit, args=(n,)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["box_full"] * 37 + ["seat"] * 3
+
+
+def test_two_writers_of_one_call_never_share_an_index(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    indexes: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: indexes.append(store.turns.begin(call.id, "x")))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(indexes) == list(range(12))
+
+
+def test_what_does_not_exist_is_said(store: Store) -> None:
+    call = store.sessions.create(persona="default", keep_transcript=True)
+    with pytest.raises(NotFound, match="There is no call 'nobody'"):
+        store.sessions.get("nobody")
+    with pytest.raises(NotFound):
+        store.turns.begin("nobody", "hello")
+    with pytest.raises(NotFound, match="has no turn 7"):
+        store.turns.finish(call.id, 7, "x", interrupted=False, ms={})
+    assert store.turns.list("nobody") == []
+
+
+def test_the_database_is_the_owners_alone(store: Store, tmp_path: Path) -> None:
+    store.sessions.create(persona="default", keep_transcript=True)
+    for path in (tmp_path / "data").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_every_connection_is_durable(store: Store) -> None:
+    with store.read() as connection:
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragma == {
+        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000,
+    }  # fmt: skip
+
+
+def test_a_damaged_database_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "appliance.db"
+    path.write_bytes(b"this is not a database" * 500)
+    with pytest.raises(ApplianceError) as caught:
+        upgrade(f"sqlite:///{path}")
+    assert caught.value.code == "database_damaged"
+
+
+def test_a_newer_database_is_refused_and_left_alone(store: Store, url: str) -> None:
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ApplianceError) as caught:
+        upgrade(url)
+    assert caught.value.code == "database_newer"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///:memory:", "nosuch://x/y"])
+def test_a_useless_url_is_refused(url: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        make_engine(url)
+    assert caught.value.code == "database_url_invalid"
