@@ -43,10 +43,8 @@ def is_private(key: str) -> bool:
     return key.lower() in PRIVATE_KEYS or key.startswith(_PRIVATE_PREFIX)
 
 
-def redact(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    """structlog processor: replace private fields, cut tokens out of any text."""
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Log processor: replace private fields, cut tokens out of any text."""
     for key in list(event):
         event[key] = REMOVED if is_private(key) else _clean(event[key])
     return event
@@ -102,7 +100,15 @@ def configure(service: str, level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Below info these two print what was said and whole requests.
-    for chatty in ("livekit", "livekit.agents", "httpx", "httpx2", "httpcore", "httpcore2", "openai"):
+    for chatty in (
+        "livekit",
+        "livekit.agents",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "openai",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.INFO, root.level))
     for silent in ("httpx", "httpx2"):
         logging.getLogger(silent).setLevel(logging.WARNING)

@@ -53,10 +53,18 @@ class Persona(BaseModel):
     title: str = Field("", max_length=120, description="Shown to people; the name if empty.")
     instructions: str = Field(min_length=1, max_length=8000)
     examples: list[Example] = Field(default_factory=list, max_length=20)
-    greeting: str = Field("", max_length=500, description="Spoken when the call begins; empty: silent.")
-    voice: str | None = Field(None, description="Id of an installed voice; the selected one if unset.")
-    language: str = Field("en", pattern=r"^[a-z]{2,3}$", description="ISO 639 code pinned for the ear.")
-    model: str | None = Field(None, description="Id of the language model; the selected one if unset.")
+    greeting: str = Field(
+        "", max_length=500, description="Spoken when the call begins; empty: silent."
+    )
+    voice: str | None = Field(
+        None, description="Id of an installed voice; the selected one if unset."
+    )
+    language: str = Field(
+        "en", pattern=r"^[a-z]{2,3}$", description="ISO 639 code pinned for the ear."
+    )
+    model: str | None = Field(
+        None, description="Id of the language model; the selected one if unset."
+    )
     sampling: Sampling = Field(default_factory=Sampling)
     endpointing: Literal["patient", "balanced", "quick"] = "balanced"
     # The strategies the voice can do today; the others join when they are built.

@@ -90,39 +90,71 @@ class LiveKitSettings(_Group):
     )  # fmt: skip
     api_key: str = Field("", description="LiveKit API key; empty: made at first run.")
     api_secret: SecretStr = Field(
-        SecretStr(""), description="LiveKit API secret, at least 32 characters; empty: made at first run."
+        SecretStr(""),
+        description="LiveKit API secret, at least 32 characters; empty: made at first run.",
     )
-    port: int = Field(7880, ge=1, le=65535, description="TCP port of LiveKit's HTTP API, loopback only.")
-    tcp_port: int = Field(7881, ge=1, le=65535, description="TCP port for media where UDP is blocked.")
+    port: int = Field(
+        7880, ge=1, le=65535, description="TCP port of LiveKit's HTTP API, loopback only."
+    )
+    tcp_port: int = Field(
+        7881, ge=1, le=65535, description="TCP port for media where UDP is blocked."
+    )
     udp_port: int = Field(7882, ge=1, le=65535, description="The one UDP port for media.")
     node_ip: str = Field(
         "", description="Address offered to callers for media; empty: found at each start.",
         examples=["192.168.1.20"],
     )  # fmt: skip
-    token_ttl_s: int = Field(300, ge=30, le=86400, description="How long a token may be used to join, in seconds.")
+    token_ttl_s: int = Field(
+        300, ge=30, le=86400, description="How long a token may be used to join, in seconds."
+    )
 
 
 class AgentSettings(_Group):
     """The voice."""
 
-    health_port: int = Field(8091, ge=1, le=65535, description="TCP port of the worker's health page, loopback only.")
-    idle_processes: int = Field(2, ge=2, le=16, description="Call processes kept warm; below 2 simultaneous callers are refused.")
+    health_port: int = Field(
+        8091, ge=1, le=65535, description="TCP port of the worker's health page, loopback only."
+    )
+    idle_processes: int = Field(
+        2,
+        ge=2,
+        le=16,
+        description="Call processes kept warm; below 2 simultaneous callers are refused.",
+    )
     seats: int = Field(4, ge=1, le=64, description="How many calls may run at once.")
     speculate_after_s: float = Field(
-        0.1, ge=0.05, le=0.25, description="Silence before a speculative transcript is asked for, in seconds."
+        0.1,
+        ge=0.05,
+        le=0.25,
+        description="Silence before a speculative transcript is asked for, in seconds.",
     )
-    barge_in_after_s: float = Field(0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds.")
-    drain_s: int = Field(5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds.")
+    barge_in_after_s: float = Field(
+        0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds."
+    )
+    drain_s: int = Field(
+        5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds."
+    )
 
 
 class SttSettings(_Group):
     """The ear: speech to text."""
 
-    model: str = Field("whisper-base", description="Id of the Whisper model, from the catalogue or the models folder.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where it runs; auto: the GPU if there is one.")
-    compute_type: str = Field("auto", description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU.", examples=["int8_float16"])
+    model: str = Field(
+        "whisper-base",
+        description="Id of the Whisper model, from the catalogue or the models folder.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where it runs; auto: the GPU if there is one."
+    )
+    compute_type: str = Field(
+        "auto",
+        description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU.",
+        examples=["int8_float16"],
+    )
     threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
-    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
     max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest audio file, in megabytes.")
     max_audio_s: int = Field(14400, ge=10, le=86400, description="Longest audio, in seconds.")
 
@@ -130,21 +162,37 @@ class SttSettings(_Group):
 class LlmSettings(_Group):
     """The language model."""
 
-    model: str = Field("smollm2-135m-instruct", description="Id of the GGUF model, from the catalogue or the models folder.")
-    gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU.")
-    context_tokens: int = Field(4096, ge=512, le=131072, description="Context of one conversation, in tokens.")
+    model: str = Field(
+        "smollm2-135m-instruct",
+        description="Id of the GGUF model, from the catalogue or the models folder.",
+    )
+    gpu_layers: int = Field(
+        -1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU."
+    )
+    context_tokens: int = Field(
+        4096, ge=512, le=131072, description="Context of one conversation, in tokens."
+    )
     threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
-    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
 
 
 class TtsSettings(_Group):
     """The voice's sound: text to speech."""
 
-    voice: str = Field("en_US-joe-medium", description="Id of the Piper voice, from the catalogue or the models folder.")
+    voice: str = Field(
+        "en_US-joe-medium",
+        description="Id of the Piper voice, from the catalogue or the models folder.",
+    )
     gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
     workers: int = Field(2, ge=1, le=16, description="Sentences made at the same time.")
-    url: str = Field("", description="An OpenAI-compatible server to use instead; empty: the box's own.")
-    max_chars: int = Field(4096, ge=1, le=100_000, description="Longest text of one request, in characters.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
+    max_chars: int = Field(
+        4096, ge=1, le=100_000, description="Longest text of one request, in characters."
+    )
 
 
 class Settings(BaseSettings):
@@ -154,12 +202,26 @@ class Settings(BaseSettings):
         env_prefix="APPLIANCE_", env_nested_delimiter="__", extra="forbid", validate_default=False
     )
 
-    data_dir: Path = Field(PROJECT_DIR / "data", description="Folder of the database, secrets, models and logs.")
-    models_dir: Path | None = Field(None, description="Folder of pulled and own models; unset: models in the data folder.")
-    builtin_models_dir: Path = Field(PROJECT_DIR / ".cache" / "models", description="Folder of the embedded models, read only.")
-    programs_dir: Path = Field(PROJECT_DIR / ".cache" / "bin", description="Folder of livekit-server and caddy.")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.", examples=["postgresql+psycopg://earshot@db/earshot"])
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    data_dir: Path = Field(
+        PROJECT_DIR / "data", description="Folder of the database, secrets, models and logs."
+    )
+    models_dir: Path | None = Field(
+        None, description="Folder of pulled and own models; unset: models in the data folder."
+    )
+    builtin_models_dir: Path = Field(
+        PROJECT_DIR / ".cache" / "models", description="Folder of the embedded models, read only."
+    )
+    programs_dir: Path = Field(
+        PROJECT_DIR / ".cache" / "bin", description="Folder of livekit-server and caddy."
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL; empty: SQLite in the data folder.",
+        examples=["postgresql+psycopg://earshot@db/earshot"],
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
     persona: str = Field("default", description="Persona of a call that names none.")
     front: FrontSettings = Field(default_factory=FrontSettings)
     livekit: LiveKitSettings = Field(default_factory=LiveKitSettings)
@@ -208,7 +270,9 @@ class Settings(BaseSettings):
         if len(os.fsencode(plain)) <= _LONGEST_RUN_DIR:
             return plain
         name = "earshot-" + sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/earshot-{os.getuid()}") / name
+        # Where a login session has no folder of its own; made 0700 and its owner checked at start.
+        shared = f"/tmp/earshot-{os.getuid()}"  # noqa: S108
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or shared) / name
 
     def socket(self, program: str) -> Path:
         """Unix socket of a program: panel, stt, llm, tts, agent, supervisor."""
@@ -262,11 +326,15 @@ def load_settings() -> Settings:
         settings = Settings(**values)
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(
-            "settings_unreadable", f"{path} is not valid TOML: {error}.", "Mend that line or remove the file."
+            "settings_unreadable",
+            f"{path} is not valid TOML: {error}.",
+            "Mend that line or remove the file.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(
-            "settings_unreadable", f"{path} cannot be read.", "Check its owner and that it is UTF-8."
+            "settings_unreadable",
+            f"{path} cannot be read.",
+            "Check its owner and that it is UTF-8.",
         ) from error
     except ValidationError as error:
         raise _explain(error, path) from error
@@ -281,7 +349,9 @@ def load_settings() -> Settings:
 
 def _toml_path() -> Path:
     folder = os.environ.get("APPLIANCE_DATA_DIR")
-    return (Path(folder).expanduser() if folder else PROJECT_DIR / "data").absolute() / "settings.toml"
+    return (
+        Path(folder).expanduser() if folder else PROJECT_DIR / "data"
+    ).absolute() / "settings.toml"
 
 
 def _apply_aliases(values: dict[str, Any]) -> None:
@@ -315,7 +385,8 @@ def setting_fields() -> list[tuple[str, Any]]:
 
 
 def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5)
+    names = [*setting_names(), *Settings.model_fields]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else "docs/configuration.md lists every name."
 
 
@@ -340,7 +411,9 @@ def _explain(error: ValidationError, path: Path) -> BadSettings:
     dotted = ".".join(str(part) for part in first["loc"])
     where = _where(dotted, path)
     if first["type"] == "extra_forbidden":
-        return BadSettings("setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted))
+        return BadSettings(
+            "setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted)
+        )
     shown = "" if "secret" in dotted else f" {first['input']!r}"
     return BadSettings(
         "setting_invalid", f"The setting {dotted!r} ({where}) cannot be{shown}: {first['msg']}.",
@@ -355,6 +428,8 @@ def _where(dotted: str, path: Path) -> str:
     for alias, name in ALIASES.items():
         if name == dotted and alias in os.environ:
             return f"environment variable {alias}"
+    if not path.is_file():
+        return "given value"
     group, _, leaf = dotted.rpartition(".")
     section = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -1,0 +1,102 @@
+"""`appliance call`: place a real call with recordings and time the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from appliance.calling import TurnReport
+    from appliance.headset import Clip
+
+
+@dataclass(frozen=True)
+class _Result:
+    session_id: str
+    state: str
+    turns: list[TurnReport]
+
+    @property
+    def complete(self) -> bool:
+        return all(turn.complete for turn in self.turns)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def call(
+        files: Annotated[list[Path], typer.Argument(help="Recordings to speak, in order.")],
+        out: Annotated[
+            Path | None, typer.Option(help="Write what the agent said to this wav.")
+        ] = None,
+        persona: Annotated[str | None, typer.Option(help="Who shall answer.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
+        """Join a real room, speak each file, wait for each answer, print the times of the turns.
+
+        Exit code 0; 1 an answer is missing; 2 bad input; 3 the box is not ready.
+        """
+        from appliance.errors import BadInput
+        from appliance.headset import Clip
+        from appliance.settings import load_settings
+
+        settings = load_settings()
+        clips = [Clip.read(path) for path in files]
+        if out is not None and not out.absolute().parent.is_dir():
+            raise BadInput("no_such_folder", f"There is no folder for {out}.", "Make it first.")
+        front = f"http://127.0.0.1:{settings.front.http_port}"
+        result = asyncio.run(_place(front, persona, clips, out, show=not as_json))
+        if as_json:
+            typer.echo(json.dumps(asdict(result), ensure_ascii=False))
+        raise typer.Exit(0 if result.complete and result.state == "completed" else 1)
+
+
+async def _place(
+    front: str, persona: str | None, clips: list[Clip], out: Path | None, *, show: bool
+) -> _Result:
+    from appliance.calling import Caller, TurnReport
+    from appliance.errors import TimedOut
+
+    caller = Caller(front, persona)
+    turns: list[TurnReport] = []
+    try:
+        await caller.join()
+        try:
+            greeted = await caller.greeting()
+        except TimedOut as error:
+            typer.echo(str(error), err=True)
+            await caller.end()
+            return _Result(caller.session_id, "timed_out", [TurnReport(c.name) for c in clips])
+        if show:
+            typer.echo(f"call {caller.session_id}")
+            typer.echo(f"greeting heard after {round((greeted - caller.joined_at) * 1000)} ms")
+        for clip in clips:
+            turns.append(await caller.ask(clip))
+            if show:
+                _show(turns[-1])
+        state = await caller.end()
+    except BaseException:
+        await caller.leave()
+        raise
+    if out is not None:
+        from appliance.audio import write_wav
+
+        write_wav(out, caller.ear.recording())
+    if show:
+        typer.echo(f"ended: {state}")
+    return _Result(caller.session_id, state, turns)
+
+
+def _show(turn: TurnReport) -> None:
+    typer.echo(f"\n{turn.file}")
+    typer.echo(f"  heard     {turn.heard or '(nothing)'}")
+    cut = " (interrupted)" if turn.interrupted else ""
+    typer.echo(f"  answered  {turn.answered or '(nothing)'}{cut}")
+    times = "  ".join(f"{name} {'-' if ms is None else ms}" for name, ms in turn.ms.items())
+    typer.echo(f"  ms        {times}")
