@@ -1,0 +1,20 @@
+"""What every model service is made of: a lifecycle, a queue with priorities, and its HTTP."""
+
+from appliance.serving.app import create_app
+from appliance.serving.engine import Engine
+from appliance.serving.requests import primed, stream, streamed
+from appliance.serving.scheduler import Job, Priority, Scheduler, State
+from appliance.serving.server import serve
+
+__all__ = [
+    "Engine",
+    "Job",
+    "Priority",
+    "Scheduler",
+    "State",
+    "create_app",
+    "primed",
+    "serve",
+    "stream",
+    "streamed",
+]

@@ -1,0 +1,152 @@
+"""Between an HTTP request and a job: a client that leaves, deadlines, the first chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
+
+from fastapi import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from appliance import logs
+from appliance.errors import ApplianceError, BadInput, TimedOut
+from appliance.serving.engine import Chunk, Engine, Req
+from appliance.serving.metrics import Metrics
+from appliance.serving.scheduler import Ended, Job, Priority
+
+log = logs.get(__name__)
+Item = TypeVar("Item")
+
+PRIORITY_HEADER = "x-earshot-priority"
+SESSION_HEADER = "x-earshot-session"
+
+
+class ClientGone(ApplianceError):  # noqa: N818  named like its family
+    """The client closed its connection; nobody reads this answer."""
+
+    http_status = 499
+
+
+async def stream(
+    engine: Engine[Req, Chunk],
+    request: Req,
+    *,
+    http: Request,
+    deadline_s: float,
+    priority: Priority | None = None,
+    session: str | None = None,
+) -> AsyncGenerator[Chunk, None]:
+    """Run a request and yield its chunks. The request's body must have been read.
+
+    The last chunk must come within ``deadline_s`` seconds. Priority and session default to
+    the request's ``X-Earshot-*`` headers.
+
+    Raises:
+        ApplianceError: busy, not ready, superseded, too late, or the engine's own.
+    """
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Queue[Chunk | Ended] = asyncio.Queue()
+
+    def deliver(item: Chunk | Ended) -> None:
+        # The loop is closed when the process is stopping: nobody is left to tell.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+    job: Job[Req, Chunk] = Job(
+        request, deliver, priority_of(http) if priority is None else priority
+    )
+    metrics: Metrics = http.app.state.metrics
+    late = TimedOut(
+        "deadline", f"The {engine.name} service needed more than {deadline_s:g} s.",
+        "Ask for less at once.",
+    )  # fmt: skip
+    started, chunks, result = time.monotonic(), 0, "cancelled"
+    timer = loop.call_later(deadline_s, engine.scheduler.end, job, late)
+    watcher = loop.create_task(_end_when_client_leaves(http, engine, job))
+    try:
+        engine.scheduler.submit(job)
+        while not isinstance(item := await arrived.get(), Ended):
+            if not chunks:
+                metrics.first_chunk(job.priority, time.monotonic() - started)
+            chunks += 1
+            yield item
+        if item.error is not None:
+            raise item.error
+        result = "ok"
+    except ApplianceError as error:
+        result = metrics.result_of(error)
+        raise
+    finally:
+        timer.cancel()
+        watcher.cancel()
+        engine.scheduler.end(job)
+        http.state.counted = True
+        took_s = time.monotonic() - started
+        metrics.request(job.priority, result, took_s)
+        log.debug(
+            "request", result=result, priority=job.priority.name.lower(), chunks=chunks,
+            dur_ms=round(took_s * 1000), session=session or http.headers.get(SESSION_HEADER, ""),
+        )  # fmt: skip
+
+
+async def _end_when_client_leaves(
+    http: Request, engine: Engine[Req, Chunk], job: Job[Req, Chunk]
+) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+    engine.scheduler.end(job, ClientGone("client_gone", "The client closed the connection."))
+
+
+def priority_of(http: Request) -> Priority:
+    """The request's priority; live when it says nothing.
+
+    Raises:
+        BadInput: the header has another value.
+    """
+    text = http.headers.get(PRIORITY_HEADER, "live")
+    try:
+        return Priority[text.upper()]
+    except KeyError:
+        raise BadInput(
+            "bad_priority", "X-Earshot-Priority has an unknown value.",
+            "Use live, speculative or interim.",
+        ) from None  # fmt: skip
+
+
+async def primed(chunks: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+    """Wait for the first chunk, so that an error before it still gets its own HTTP status."""
+    first = await anext(chunks, None)
+
+    async def rest() -> AsyncGenerator[Item, None]:
+        async with contextlib.aclosing(chunks):
+            if first is not None:
+                yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return rest()
+
+
+class _Streamed(StreamingResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except* ApplianceError as group:
+            # Too late for a status: the answer stays visibly incomplete.
+            log.warning("answer_broken_off", codes=[str(e) for e in _codes(group)])
+
+
+def _codes(group: BaseExceptionGroup[ApplianceError]) -> list[str]:
+    found: list[str] = []
+    for error in group.exceptions:
+        found += _codes(error) if isinstance(error, BaseExceptionGroup) else [error.code]
+    return found
+
+
+def streamed(body: AsyncIterator[bytes], media_type: str) -> StreamingResponse:
+    """A response sent as it is made; one that fails midway ends without its last chunk."""
+    return _Streamed(body, media_type=media_type, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,234 @@
+"""Who is served next: live work first, and lower work gives way instead of delaying it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Generic
+
+from appliance import logs
+from appliance.errors import ApplianceError, NotReady, Superseded
+from appliance.serving.engine import Chunk, Engine, Req
+
+log = logs.get(__name__)
+
+
+class Priority(IntEnum):
+    """How soon a request is served; a smaller number goes first."""
+
+    LIVE = 0
+    SPECULATIVE = 1
+    INTERIM = 2
+
+
+class State(StrEnum):
+    """Where an engine is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last thing a job delivers: done, or the error that ended it."""
+
+    error: ApplianceError | None = None
+
+
+@dataclass(eq=False)
+class Job(Generic[Req, Chunk]):
+    """One request on its way through an engine.
+
+    ``deliver`` is called from any thread with each chunk and then once with ``Ended``.
+    """
+
+    request: Req
+    deliver: Callable[[Chunk | Ended], None]
+    priority: Priority = Priority.LIVE
+    stop: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
+
+
+class Scheduler(Generic[Req, Chunk]):
+    """Runs an engine's requests in its worker threads, the most urgent first."""
+
+    def __init__(self, engine: Engine[Req, Chunk]) -> None:
+        self.engine = engine
+        self.state = State.LOADING
+        self.why = "The model is being loaded."
+        self._changed = threading.Condition()
+        self._queue: list[Job[Req, Chunk]] = []
+        self._running: list[Job[Req, Chunk]] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a worker, those being stopped included."""
+        return len(self._running)
+
+    def start(self) -> None:
+        """Start the workers; the first one loads the model and tries it on a sample."""
+        for number in range(self.engine.concurrency):
+            name = f"{self.engine.name}-{number}"
+            target = self._load_then_work if number == 0 else self._work
+            # Daemons: a native call that hangs must not keep a stopping process alive.
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Refuse new work and stop what waits or runs. Safe to call twice."""
+        with self._changed:
+            self._become(State.STOPPING, "The service is stopping.")
+            error = NotReady("stopping", "The service is stopping.", "Ask again.", can_retry=True)
+            for job in [*self._queue, *self._running]:
+                self._end(job, error)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the workers of a closed scheduler; False if one is still busy."""
+        for thread in self._threads:
+            thread.join(timeout_s / len(self._threads))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def submit(self, job: Job[Req, Chunk]) -> None:
+        """Queue a job, taking the place of lower work if it would have to wait.
+
+        Raises:
+            NotReady: the engine is not ready, or the queue is full.
+        """
+        with self._changed:
+            if self.state is not State.READY:
+                raise NotReady(
+                    "not_ready", f"The {self.engine.name} service cannot answer now.", self.why,
+                    can_retry=self.state is not State.FAILED,
+                )  # fmt: skip
+            self._make_way(job.priority)
+            if len(self._queue) >= self.engine.queue_limit:
+                raise NotReady(
+                    "busy", f"The {self.engine.name} service has too many requests waiting.",
+                    "Ask again in a moment.", can_retry=True,
+                )  # fmt: skip
+            self._queue.append(job)
+            self._changed.notify_all()
+
+    def end(self, job: Job[Req, Chunk], error: ApplianceError | None = None) -> None:
+        """End a job early: its caller hears at once, its worker is free within one chunk."""
+        with self._changed:
+            self._end(job, error)
+
+    def _make_way(self, priority: Priority) -> None:
+        """Stop as much lower work as a new job of this priority needs to start next."""
+        ahead = sum(job.priority <= priority for job in self._queue)
+        leaving = sum(job.stop.is_set() for job in self._running)
+        free = self.engine.concurrency - len(self._running) + leaving
+        missing = ahead + 1 - free
+        if missing <= 0:
+            return
+        error = Superseded(
+            "superseded", "More urgent work took this request's place.", "Ask again if still needed.",
+            can_retry=True,
+        )  # fmt: skip
+        for job in [job for job in self._queue if job.priority > priority]:
+            self._end(job, error)
+        lower = [j for j in self._running if j.priority > priority and not j.stop.is_set()]
+        lower.sort(key=lambda job: job.priority, reverse=True)
+        for job in lower[:missing]:
+            self._end(job, error)
+
+    def _end(self, job: Job[Req, Chunk], error: ApplianceError | None) -> None:
+        if job.ended:
+            return
+        job.ended = True
+        job.stop.set()
+        if job in self._queue:
+            self._queue.remove(job)
+        job.deliver(Ended(error))
+
+    def _become(self, state: State, why: str = "") -> None:
+        with self._changed:
+            if self.state is State.STOPPING:
+                return
+            self.state, self.why = state, why
+            self._changed.notify_all()
+
+    def _load_then_work(self) -> None:
+        try:
+            self.engine.prepare()
+        except ApplianceError as error:
+            log.error("engine_failed", engine=self.engine.name, code=error.code, why=str(error))
+            self._become(State.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001  any library may raise anything; stay up, say why
+            log.error("engine_failed", engine=self.engine.name, **described(error))
+            self._become(
+                State.FAILED,
+                f"The {self.engine.name} model could not be loaded ({type(error).__name__}). "
+                f"`scripts/appliance logs {self.engine.name}` says where.",
+            )
+        else:
+            log.info("engine_ready", engine=self.engine.name, models=self.engine.models())
+            self._become(State.READY)
+            self._work()
+
+    def _work(self) -> None:
+        while job := self._next():
+            self._run_one(job)
+            with self._changed:
+                self._running.remove(job)
+                self._changed.notify_all()
+
+    def _next(self) -> Job[Req, Chunk] | None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self.state in (State.FAILED, State.STOPPING)
+                    or (self.state is State.READY and self._queue)
+                )
+            )
+            if self.state is not State.READY:
+                return None
+            job = min(self._queue, key=lambda job: job.priority)
+            self._queue.remove(job)
+            self._running.append(job)
+            return job
+
+    def _run_one(self, job: Job[Req, Chunk]) -> None:
+        error: ApplianceError | None = None
+        chunks = self.engine.run(job.request, job.stop)
+        try:
+            for chunk in chunks:
+                if job.stop.is_set():
+                    break
+                job.deliver(chunk)
+        except ApplianceError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001  one request fails, the worker lives on
+            log.error("request_failed", engine=self.engine.name, **described(raised))
+            error = ApplianceError(
+                "engine_error", f"The {self.engine.name} service failed on this request.",
+                f"`scripts/appliance logs {self.engine.name}` says where.",
+            )  # fmt: skip
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        self.end(job, error)
+
+
+def described(error: BaseException) -> dict[str, str]:
+    """An exception for the log: kind and place, not its words, which may quote the caller."""
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return {"error": type(error).__name__, "where": place}
