@@ -23,6 +23,7 @@ from pydantic_settings import (
 from appliance.errors import BadSettings
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+SEAL_LIBRARY = PROJECT_DIR / ".cache" / "lib" / "earshot-seal.so"
 # A unix socket's path holds 107 bytes; the longest name in the run folder must still fit.
 _LONGEST_RUN_DIR = 90
 
@@ -55,14 +56,18 @@ def seal_environment() -> None:
 
 
 def sealed_environment() -> dict[str, str]:
-    """A copy of the environment with the same switches, for a child process."""
+    """A copy of the environment with the same switches, for a child process.
+
+    The child also gets native/seal.c preloaded, which refuses public addresses.
+    """
     kept = {k: v for k, v in os.environ.items() if k not in _UNSET}
-    return {**kept, **_SWITCHES}
+    preload = {"LD_PRELOAD": str(SEAL_LIBRARY)} if SEAL_LIBRARY.is_file() else {}
+    return {**kept, **_SWITCHES, **preload}
 
 
 def unsealed_environment() -> dict[str, str]:
     """A copy of the environment in which a model may be fetched: for ``pull``'s child alone."""
-    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy")
+    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy", "LD_PRELOAD")
     return {k: v for k, v in os.environ.items() if k not in offline}
 
 
