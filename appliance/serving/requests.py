@@ -25,7 +25,7 @@ PRIORITY_HEADER = "x-earshot-priority"
 SESSION_HEADER = "x-earshot-session"
 
 
-class ClientGone(ApplianceError):  # noqa: N818  named like its family
+class ClientGone(ApplianceError):
     """The client closed its connection; nobody reads this answer."""
 
     http_status = 499

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from appliance.errors import ApplianceError, NotReady
 from appliance.serving import Job, Priority, Scheduler, State
 from appliance.serving.scheduler import Ended
 from tests.fakes import WAIT_S, FakeEngine, Script, bad_input
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -31,13 +31,6 @@ class Caller:
         while not isinstance(item := self.received.get(timeout=WAIT_S), Ended):
             chunks.append(item)
         return chunks, item.error
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.002)
 
 
 @pytest.fixture
