@@ -1,0 +1,138 @@
+"""The groups of settings: each field carries its unit, meaning and, where it helps, an example."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Group(BaseModel):
+    """Settings that belong together; an unknown name in it is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FrontSettings(Group):
+    """The front door."""
+
+    http_port: int = Field(
+        8080, ge=1, le=65535,
+        description="TCP port of the page and the API on this machine (loopback only).",
+        examples=[8080],
+    )  # fmt: skip
+
+
+class LiveKitSettings(Group):
+    """The media server."""
+
+    url: str = Field(
+        "", pattern=r"^(|wss?://.+)$",
+        description="Where the programs reach LiveKit; empty: the box's own server.",
+        examples=["ws://127.0.0.1:7880"],
+    )  # fmt: skip
+    api_key: str = Field("", description="LiveKit API key; empty: made at first run.")
+    api_secret: SecretStr = Field(
+        SecretStr(""),
+        description="LiveKit API secret, at least 32 characters; empty: made at first run.",
+    )
+    port: int = Field(
+        7880, ge=1, le=65535, description="TCP port of LiveKit's HTTP API, loopback only."
+    )
+    tcp_port: int = Field(
+        7881, ge=1, le=65535, description="TCP port for media where UDP is blocked."
+    )
+    udp_port: int = Field(7882, ge=1, le=65535, description="The one UDP port for media.")
+    node_ip: str = Field(
+        "", description="Address offered to callers for media; empty: found at each start.",
+        examples=["192.168.1.20"],
+    )  # fmt: skip
+    token_ttl_s: int = Field(
+        300, ge=30, le=86400, description="How long a token may be used to join, in seconds."
+    )
+
+
+class AgentSettings(Group):
+    """The voice."""
+
+    health_port: int = Field(
+        8091, ge=1, le=65535, description="TCP port of the worker's health page, loopback only."
+    )
+    idle_processes: int = Field(
+        2,
+        ge=2,
+        le=16,
+        description="Call processes kept warm; below 2 simultaneous callers are refused.",
+    )
+    seats: int = Field(4, ge=1, le=64, description="How many calls may run at once.")
+    speculate_after_s: float = Field(
+        0.1,
+        ge=0.05,
+        le=0.25,
+        description="Silence before a speculative transcript is asked for, in seconds.",
+    )
+    barge_in_after_s: float = Field(
+        0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds."
+    )
+    drain_s: int = Field(
+        5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds."
+    )
+
+
+class SttSettings(Group):
+    """The ear: speech to text."""
+
+    model: str = Field(
+        "whisper-base",
+        description="Id of the Whisper model, from the catalogue or the models folder.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where it runs; auto: the GPU if there is one."
+    )
+    compute_type: str = Field(
+        "auto",
+        description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU.",
+        examples=["int8_float16"],
+    )
+    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
+    max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest audio file, in megabytes.")
+    max_audio_s: int = Field(14400, ge=10, le=86400, description="Longest audio, in seconds.")
+
+
+class LlmSettings(Group):
+    """The language model."""
+
+    model: str = Field(
+        "smollm2-135m-instruct",
+        description="Id of the GGUF model, from the catalogue or the models folder.",
+    )
+    gpu_layers: int = Field(
+        -1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU."
+    )
+    context_tokens: int = Field(
+        4096, ge=512, le=131072, description="Context of one conversation, in tokens."
+    )
+    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
+
+
+class TtsSettings(Group):
+    """The voice's sound: text to speech."""
+
+    voice: str = Field(
+        "en_US-joe-medium",
+        description="Id of the Piper voice, from the catalogue or the models folder.",
+    )
+    gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
+    workers: int = Field(2, ge=1, le=16, description="Sentences made at the same time.")
+    url: str = Field(
+        "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
+    max_chars: int = Field(
+        4096, ge=1, le=100_000, description="Longest text of one request, in characters."
+    )
