@@ -1,0 +1,1 @@
+"""The ear: Whisper behind the OpenAI transcription API, on a unix socket."""

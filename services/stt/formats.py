@@ -1,0 +1,121 @@
+"""A transcript as json, verbose_json, text, srt or vtt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from services.stt.vocabulary import Manner, Passage, Transcript, Word
+
+Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
+FORMATS: tuple[str, ...] = get_args(Format)
+TIMED = frozenset({"verbose_json", "srt", "vtt"})
+"""Formats that need the time of each word."""
+
+_CUE_CHARS = 84
+_CUE_S = 7.0
+_PAUSE_S = 1.0
+_SENTENCE_ENDS = tuple(".?!…。？！")  # noqa: RUF001  the last three are Chinese
+
+
+def cues(words: Sequence[Word]) -> list[list[Word]]:
+    """Words grouped for a reader: a sentence, two lines, 7 s, or up to a pause, whichever is first."""
+    groups: list[list[Word]] = []
+    for word in words:
+        group = groups[-1] if groups else []
+        if not group or _is_full(group, word):
+            groups.append([word])
+        else:
+            group.append(word)
+    return groups
+
+
+def _is_full(group: Sequence[Word], word: Word) -> bool:
+    last = group[-1]
+    chars = sum(len(w.text) for w in group) + len(word.text)
+    return (
+        last.text.endswith(_SENTENCE_ENDS)
+        or word.start_s - last.end_s > _PAUSE_S
+        or word.end_s - group[0].start_s > _CUE_S
+        or chars > _CUE_CHARS
+    )
+
+
+def segments(transcript: Transcript, temperature: float = 0.0) -> list[dict[str, Any]]:
+    """OpenAI's segments; times in seconds of the recording."""
+    found: list[dict[str, Any]] = []
+    for passage in transcript.passages:
+        for start_s, end_s, text, tokens in _pieces(passage):
+            found.append(
+                {
+                    "id": len(found),
+                    "seek": int(passage.start_s * 100),
+                    "start": round(start_s, 2),
+                    "end": round(end_s, 2),
+                    "text": text,
+                    "tokens": tokens,
+                    "temperature": temperature,
+                    "avg_logprob": round(passage.avg_logprob, 4),
+                    "compression_ratio": round(passage.compression_ratio, 4),
+                    "no_speech_prob": round(passage.no_speech_prob, 4),
+                }
+            )
+    return found
+
+
+def _pieces(passage: Passage) -> list[tuple[float, float, str, list[int]]]:
+    if not passage.words:
+        return [(passage.start_s, passage.end_s, passage.text, list(passage.tokens))]
+    return [
+        (
+            group[0].start_s,
+            group[-1].end_s,
+            "".join(w.text for w in group).strip(),
+            [token for word in group for token in word.tokens],
+        )
+        for group in cues(passage.words)
+    ]
+
+
+def verbose(transcript: Transcript, manner: Manner, *, words: bool) -> dict[str, Any]:
+    """OpenAI's verbose_json; ``words`` adds the time of each word."""
+    body: dict[str, Any] = {
+        "task": manner.task,
+        "language": transcript.language,
+        "duration": round(transcript.duration_s, 3),
+        "text": transcript.text,
+        "segments": segments(transcript, manner.temperature),
+    }
+    if words:
+        body["words"] = [
+            {"word": w.text.strip(), "start": round(w.start_s, 2), "end": round(w.end_s, 2)}
+            for passage in transcript.passages
+            for w in passage.words
+        ]
+    return body
+
+
+def srt(transcript: Transcript) -> str:
+    """SubRip subtitles; empty if nothing was said."""
+    return "".join(
+        f"{s['id'] + 1}\n{_clock(s['start'], ',')} --> {_clock(s['end'], ',')}\n{s['text']}\n\n"
+        for s in segments(transcript)
+    )
+
+
+def vtt(transcript: Transcript) -> str:
+    """WebVTT subtitles."""
+    return "WEBVTT\n\n" + "".join(
+        f"{_clock(s['start'], '.')} --> {_clock(s['end'], '.')}\n{_unmarked(s['text'])}\n\n"
+        for s in segments(transcript)
+    )
+
+
+def _clock(seconds: float, point: str) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
+
+
+def _unmarked(text: str) -> str:
+    # A cue's text is markup; "-->" in it would even begin another cue.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

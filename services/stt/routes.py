@@ -1,0 +1,102 @@
+"""The OpenAI paths for transcription and translation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from appliance.errors import NotReady
+from appliance.serving import stream
+from appliance.serving.requests import priority_of
+from appliance.settings import Settings
+from services.stt import formats
+from services.stt.engine import WhisperEngine
+from services.stt.uploads import Upload, read_upload
+from services.stt.vocabulary import Finished, Passage, Task, Transcribe, Transcript
+from services.stt.wishes import Wish, read_wish
+
+_LARGE_BYTES = 2_000_000
+"""About a minute of plain 16 kHz sound: larger is a file, not a caller's sentence."""
+_LARGE_AT_ONCE = 2
+_LEAST_S = 60.0
+_SLOWEST_BYTES_PER_S = 1_000.0
+"""Speech codecs go down to 8 kbit/s; the deadline grows with what the file can hold."""
+
+
+def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
+    """Both endpoints of the ear."""
+    router = APIRouter()
+    large = _Few(_LARGE_AT_ONCE)
+
+    async def answer(http: Request, task: Task) -> Response:
+        priority = priority_of(http)
+        upload = await read_upload(http)
+        wish = read_wish(upload.fields, task, engine.models())
+        request = Transcribe(upload.audio, wish.manner, rank=int(priority))
+        deadline_s = min(
+            settings.stt.max_audio_s + _LEAST_S, _LEAST_S + upload.size / _SLOWEST_BYTES_PER_S
+        )
+        passages: list[Passage] = []
+        duration_s = 0.0
+        with large.place_for(upload):
+            chunks = stream(engine, request, http=http, priority=priority, deadline_s=deadline_s)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if isinstance(chunk, Finished):
+                        duration_s = chunk.duration_s
+                    else:
+                        passages.append(chunk)
+        return shaped(Transcript(tuple(passages), duration_s), wish)
+
+    @router.post("/v1/audio/transcriptions")
+    async def transcriptions(http: Request) -> Response:
+        return await answer(http, "transcribe")
+
+    @router.post("/v1/audio/translations")
+    async def translations(http: Request) -> Response:
+        return await answer(http, "translate")
+
+    return router
+
+
+def shaped(transcript: Transcript, wish: Wish) -> Response:
+    """The transcript in the format that was asked for."""
+    match wish.shape:
+        case "json":
+            return JSONResponse({"text": transcript.text})
+        case "verbose_json":
+            return JSONResponse(formats.verbose(transcript, wish.manner, words=wish.words))
+        case "text":
+            return PlainTextResponse(transcript.text + "\n" if transcript.text else "")
+        case "srt":
+            return PlainTextResponse(formats.srt(transcript), media_type="application/x-subrip")
+        case "vtt":
+            return PlainTextResponse(formats.vtt(transcript), media_type="text/vtt")
+
+
+class _Few:
+    """Keeps long files from taking every worker: a caller's sentence must always find one."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+
+    @contextmanager
+    def place_for(self, upload: Upload) -> Iterator[None]:
+        if upload.size <= _LARGE_BYTES:
+            yield
+            return
+        if not self._free.acquire(blocking=False):
+            raise NotReady(
+                "busy",
+                "Other long recordings are being written down.",
+                "Send this one again later.",
+                can_retry=True,
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
