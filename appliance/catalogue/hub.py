@@ -1,0 +1,195 @@
+"""Models from the hub: pinned revision, resumed downloads, digests from the catalogue or the hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance.catalogue.digests import sha256_of
+from appliance.catalogue.entries import HubSource, ModelEntry
+from appliance.catalogue.lock import LockedFile, LockedModel
+from appliance.catalogue.package_index import Progress
+from appliance.catalogue.staging import Staging, check_space, refuse_wrong_bytes
+from appliance.errors import ApplianceError, Refused
+
+if TYPE_CHECKING:
+    import httpx
+
+_BLOCK = 1 << 18
+_TRIES = 6
+_STALL_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Remote:
+    """What the hub states about a file at one revision."""
+
+    name: str
+    path: str
+    size: int
+    sha256: str | None
+    blob_id: str
+    """Git's SHA-1 of small files, which the hub keeps without a SHA-256."""
+
+
+def fetch(
+    entry: ModelEntry, source: HubSource, staging: Staging, progress: Progress
+) -> LockedModel:
+    """Fill ``staging.ready`` with the model's checked files and return what to lock.
+
+    Raises:
+        ApplianceError: no room, no network, not allowed, or wrong bytes.
+    """
+    revision, remotes = _look_up(entry, source)
+    total = sum(remote.size for remote in remotes)
+    check_space(staging.folder, total - sum(_have(staging, remote) for remote in remotes))
+    locked: dict[str, LockedFile] = {}
+    done = 0
+    for remote in remotes:
+        ready = staging.ready / remote.name
+        if not ready.is_file():
+            part = staging.downloads / f"{remote.name}.{remote.blob_id[:16]}.part"
+            url = _url(source.repo, remote.path, revision)
+            _download(url, part, remote, lambda count, before=done: progress(before + count, total))  # type: ignore[misc]
+            _check(part, remote, source.repo)
+            part.replace(ready)
+        done += remote.size
+        progress(done, total)
+        locked[remote.name] = LockedFile(sha256=sha256_of(ready), size=ready.stat().st_size)
+    return LockedModel(revision=revision, files=locked)
+
+
+def _look_up(entry: ModelEntry, source: HubSource) -> tuple[str, list[_Remote]]:
+    """The commit, and each file with the catalogue's digest or else the hub's."""
+    import httpx
+    from huggingface_hub import HfApi, RepoFile
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+    )
+
+    api = HfApi()
+    try:
+        revision = source.revision or api.model_info(source.repo).sha
+        if not revision:
+            raise ApplianceError("hub_unusable", f"The hub names no revision of {source.repo}.")
+        paths = {file.path or file.name: file for file in entry.files}
+        found = api.get_paths_info(source.repo, list(paths), revision=revision)
+    except GatedRepoError as error:
+        raise Refused(
+            "hub_gated", f"The hub gives {source.repo} only to those who have accepted its licence.",
+            "Accept it on the hub, then set HF_TOKEN for this one command.",
+        ) from error  # fmt: skip
+    except (RepositoryNotFoundError, EntryNotFoundError) as error:
+        raise ApplianceError(
+            "hub_not_found", f"The hub no longer has {source.repo} at the pinned revision."
+        ) from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise _unreachable() from error
+    remotes = []
+    for info in found:
+        if isinstance(info, RepoFile):
+            file = paths[info.path]
+            stated = info.lfs.sha256 if info.lfs else None
+            remotes.append(
+                _Remote(file.name, info.path, info.size, file.sha256 or stated, info.blob_id)
+            )
+    missing = set(paths) - {remote.path for remote in remotes}
+    if missing:
+        raise ApplianceError(
+            "hub_not_found",
+            f"The hub has no {min(missing)} in {source.repo} at the pinned revision.",
+        )
+    return revision, remotes
+
+
+def _have(staging: Staging, remote: _Remote) -> int:
+    """Bytes of this file that are already here."""
+    ready = staging.ready / remote.name
+    part = staging.downloads / f"{remote.name}.{remote.blob_id[:16]}.part"
+    for path in (ready, part):
+        if path.is_file():
+            return min(path.stat().st_size, remote.size)
+    return 0
+
+
+def _url(repo: str, path: str, revision: str) -> str:
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(repo, path, revision=revision)
+
+
+def _download(url: str, part: Path, remote: _Remote, progress: Progress | object) -> None:
+    """Append to the part until it has the file's size; a broken line is taken up again."""
+    import httpx
+    from huggingface_hub import get_token
+
+    tell = progress if callable(progress) else None
+    headers = {"Accept-Encoding": "identity", "User-Agent": "earshot"}
+    if token := get_token():
+        headers["Authorization"] = f"Bearer {token}"
+    timeout = httpx.Timeout(_STALL_S, connect=10)
+    with httpx.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
+        failures = 0
+        while (have := part.stat().st_size if part.exists() else 0) < remote.size:
+            try:
+                _append(client, url, part, have, tell)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code < 500 and error.response.status_code != 429:
+                    raise ApplianceError(
+                        "hub_refused",
+                        f"The hub refused {remote.path} with status {error.response.status_code}.",
+                    ) from error
+                failures += 1
+            except httpx.HTTPError:
+                failures += 1
+            else:
+                continue
+            grown = part.exists() and part.stat().st_size > have
+            failures = 1 if grown else failures
+            if failures >= _TRIES:
+                raise _unreachable()
+            time.sleep(2.0 ** (failures - 1))
+
+
+def _append(client: httpx.Client, url: str, part: Path, have: int, tell: object) -> None:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", url, headers=headers) as answer:
+        answer.raise_for_status()
+        # A server that ignores Range answers 200 with the whole file.
+        resumed = answer.status_code == 206
+        with part.open("ab" if resumed else "wb") as out:
+            count = have if resumed else 0
+            for block in answer.iter_bytes(_BLOCK):
+                out.write(block)
+                count += len(block)
+                if callable(tell):
+                    tell(count)
+
+
+def _check(part: Path, remote: _Remote, repo: str) -> None:
+    """Delete the part unless it has the digest that the catalogue, or else the hub, states."""
+    if remote.sha256:
+        refuse_wrong_bytes(part, remote.sha256, repo)
+        return
+    content = part.read_bytes()
+    header = f"blob {len(content)}\0".encode()
+    # Git's own name for the file; not a security digest, but all the hub states for small files.
+    if hashlib.sha1(header + content, usedforsecurity=False).hexdigest() != remote.blob_id:
+        part.unlink()
+        raise ApplianceError(
+            "wrong_digest", f"{remote.path} from {repo} does not have the digest that the hub states; it was deleted.",
+            "Try again.", can_retry=True,
+        )  # fmt: skip
+
+
+def _unreachable() -> ApplianceError:
+    return ApplianceError(
+        "hub_unreachable", "The model hub cannot be reached.",
+        "Check the network and pull again; what has arrived is kept.", can_retry=True,
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""models.lock.json: the digests of models that were pinned at download."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.catalogue.entries import Sha256
+from appliance.errors import ApplianceError
+
+LOCK_NAME = "models.lock.json"
+
+
+class LockedFile(BaseModel):
+    """What was found at download."""
+
+    model_config = ConfigDict(extra="forbid")
+    sha256: Sha256
+    size: int = Field(ge=0)
+
+
+class LockedModel(BaseModel):
+    """One model's files and the revision they came from."""
+
+    model_config = ConfigDict(extra="forbid")
+    revision: str = ""
+    files: dict[str, LockedFile]
+
+
+class Lock(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid")
+    models: dict[str, LockedModel] = Field(default_factory=dict)
+
+
+def read_lock(folder: Path) -> Lock:
+    """The lock of this models folder; empty if there is none.
+
+    Raises:
+        ApplianceError: it cannot be read.
+    """
+    path = folder / LOCK_NAME
+    try:
+        return Lock.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Lock()
+    except (OSError, ValidationError) as error:
+        raise ApplianceError(
+            "lock_unreadable", f"{path} cannot be read.", "Remove it and pull the models again."
+        ) from error
+
+
+def add_to_lock(folder: Path, model_id: str, model: LockedModel) -> None:
+    """Keep one model's digests; safe beside other pulls."""
+    with exclusive(folder / ".pull" / "lock"):
+        lock = read_lock(folder)
+        lock.models[model_id] = model
+        write_atomically(folder / LOCK_NAME, lock.model_dump(mode="json"))
+
+
+def write_atomically(path: Path, value: object) -> None:
+    """Write JSON so that a reader, or a power cut, meets the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold this lock file alone; waits for whoever has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
