@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.box import Box, running_box
 
 CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security")
 
@@ -53,3 +55,9 @@ def free_port() -> Callable[[], int]:
                 return port
 
     return pick
+
+
+@pytest.fixture(scope="session")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """The whole box with the embedded models, started once for all tests that only use it."""
+    yield from running_box(tmp_path_factory.mktemp("box"))

@@ -1,0 +1,160 @@
+"""kill -9 in the middle of a call: the talk goes on, and what was said is all there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from appliance.calling import Caller
+from appliance.headset import Clip
+from appliance.store import Store
+from tests.box import Box
+from tests.recordings import DATA
+from tests.results import note
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+
+SPEECH_SERVICES = ("stt", "llm", "tts")
+
+
+def clip(name: str) -> Clip:
+    return Clip.read(DATA / "questions" / f"{name}.flac")
+
+
+@pytest_asyncio.fixture
+async def caller(box: Box) -> AsyncIterator[Caller]:
+    """A caller who has been greeted and had one question answered."""
+    await asyncio.to_thread(box.wait_ready)
+    calling = Caller(box.url)
+    try:
+        await calling.join()
+        await calling.greeting()
+        first = await calling.ask(clip("france"))
+        assert "paris" in first.answered.lower(), first
+        yield calling
+    finally:
+        await calling.leave()
+        await asyncio.to_thread(box.wait_ready)
+
+
+def stored(box: Box, caller: Caller) -> list[Any]:
+    """The turns of this call in the store that hold a question."""
+    turns = Store(box.settings.store_url).turns.list(caller.session_id)
+    return [turn for turn in turns if turn.user_text]
+
+
+def job_of(box: Box, caller: Caller) -> psutil.Process:
+    """The agent's process of this call: the one that holds a UDP socket."""
+    worker = psutil.Process(box.pid("agent"))
+    jobs = [
+        child
+        for child in worker.children(recursive=True)
+        if any(c.laddr for c in child.net_connections(kind="udp"))
+    ]
+    assert len(jobs) == 1, jobs
+    return jobs[0]
+
+
+async def ask_until_answered(caller: Caller, name: str, within_s: float) -> Any:
+    """Ask again, as a person would, until there is an answer."""
+    deadline = time.monotonic() + within_s
+    while True:
+        report = await caller.ask(clip(name), timeout_s=15)
+        if report.answered or time.monotonic() > deadline:
+            return report
+
+
+async def test_a_dead_agent_is_replaced_and_knows_the_talk(box: Box, caller: Caller) -> None:
+    job = job_of(box, caller)
+    before = set(caller.room.remote_participants)
+    at = time.monotonic()
+    job.kill()
+    new = lambda: any(  # noqa: E731
+        name.startswith("agent-") and name not in before for name in caller.room.remote_participants
+    )
+    assert await caller.until(new, 9), "no new agent"
+    joined_s = time.monotonic() - at
+    assert await caller.until(lambda: caller.ear.first_loud(at + joined_s), 15), "no sound of it"
+    heard = caller.ear.first_loud(at + joined_s)
+    note(
+        "new agent after kill -9 of a job",
+        joined_s=round(joined_s, 2),
+        heard_s=round((heard or 0) - at, 2),
+    )
+    await caller.until(lambda: caller.agent_state == "listening", 10)
+    report = await caller.ask(clip("italy"))
+    assert "rome" in report.answered.lower(), report
+    first, second = stored(box, caller)
+    assert "france" in first.user_text.lower()
+    assert "italy" in second.user_text.lower()
+
+
+async def test_the_talk_survives_livekit(box: Box, caller: Caller) -> None:
+    agents = set(caller.room.remote_participants)
+    at = time.monotonic()
+    box.kill("livekit")
+    report = await ask_until_answered(caller, "italy", 30)
+    assert "rome" in report.answered.lower(), report
+    assert set(caller.room.remote_participants) == agents, "another agent came"
+    note("question answered after kill -9 of livekit", seconds=round(time.monotonic() - at, 1))
+    assert not caller.disconnected.is_set()
+    assert len(stored(box, caller)) >= 2
+
+
+@pytest.mark.parametrize("program", ["panel", "front"])
+async def test_the_talk_does_not_notice(box: Box, caller: Caller, program: str) -> None:
+    agents = set(caller.room.remote_participants)
+    box.kill(program)
+    report = await caller.ask(clip("italy"))
+    assert "rome" in report.answered.lower(), report
+    assert set(caller.room.remote_participants) == agents
+    await asyncio.to_thread(box.wait_ready)
+    report = await caller.ask(clip("japan"))
+    assert "tokyo" in report.answered.lower(), report
+    assert set(caller.room.remote_participants) == agents
+    assert len(stored(box, caller)) == 3
+
+
+@pytest.mark.parametrize("program", SPEECH_SERVICES)
+async def test_a_dead_service_is_said_and_the_talk_goes_on(
+    box: Box, caller: Caller, program: str
+) -> None:
+    ear = caller.ear
+    box.kill(program)
+    began = await caller.microphone.say(clip("italy"))
+    ended = began + clip("italy").voiced_to_s
+    assert await caller.until(lambda: ear.first_loud(ended), 15), "silence"
+    heard_s = (ear.first_loud(ended) or 0) - ended
+    note("apology after the end of the utterance", program=program, seconds=round(heard_s, 2))
+    assert await caller.until(lambda: caller.notices, 15), "the page was not told"
+    assert await caller.until(lambda: caller.agent_state == "listening", 30)
+    await asyncio.to_thread(box.wait_ready)
+    report = await ask_until_answered(caller, "japan", 30)
+    assert "tokyo" in report.answered.lower(), report
+
+
+@pytest.mark.parametrize("program", ["llm", "tts"])
+async def test_a_service_that_dies_while_it_works_is_said(
+    box: Box, caller: Caller, program: str
+) -> None:
+    await caller.microphone.say(clip("story"))
+    assert await caller.until(lambda: caller.agent_state == "speaking", 15)
+    at = time.monotonic()
+    box.kill(program)
+    # The rest of the answer may already have been made; then there is nothing to be sorry for.
+    assert await caller.until(lambda: caller.notices or caller.agent_state == "listening", 30)
+    note(
+        "told after a kill at work",
+        program=program,
+        seconds=round(time.monotonic() - at, 2),
+        notices=len(caller.notices),
+    )
+    await asyncio.to_thread(box.wait_ready)
+    report = await ask_until_answered(caller, "japan", 30)
+    assert "tokyo" in report.answered.lower(), report
