@@ -1,0 +1,311 @@
+/** One call: the session, the room, and what both say. */
+
+import {
+  ConnectionState,
+  DisconnectReason,
+  type LocalAudioTrack,
+  type Participant,
+  type RemoteTrack,
+  Room,
+  RoomEvent,
+  Track,
+} from "livekit-client";
+import { AgentWatch } from "./agentwatch";
+import { dispatchAgain, endSession, openSession } from "./api";
+import { Meter } from "./meter";
+import { openMicrophone } from "./microphone";
+import {
+  AGENT_ABSENT,
+  AGENT_LATE,
+  CallProblem,
+  ELSEWHERE,
+  LOST,
+  NOT_CONNECTED,
+  type Problem,
+  SOUND_BLOCKED,
+  UNREACHABLE,
+} from "./problems";
+import { type Microphone, type Phase, phaseOfAgent } from "./state";
+import { receiveNotices, receiveTranscript } from "./streams";
+import { Transcript } from "./transcript";
+
+export interface Ending {
+  /** Undefined: no session had been opened. */
+  sessionId: string | undefined;
+  seconds: number;
+  /** Undefined: the call ended as calls do. */
+  problem: Problem | undefined;
+  /** Fulfilled when the box knows that the call is over. */
+  closed: Promise<void>;
+}
+
+export interface CallEvents {
+  phase(phase: Phase): void;
+  microphone(state: Microphone): void;
+  transcript(): void;
+  problem(problem: Problem): void;
+  /** A problem of this code is no longer true. */
+  solved(code: string): void;
+  ended(ending: Ending): void;
+}
+
+const RETRY_EVERY_MS = 400;
+const RETRY_FOR_MS = 60_000;
+
+export class Call {
+  readonly transcript = new Transcript();
+  readonly #room = new Room({
+    adaptiveStream: false,
+    dynacast: false,
+    reconnectPolicy: {
+      nextRetryDelayInMs: ({ elapsedMs }) => (elapsedMs < RETRY_FOR_MS ? RETRY_EVERY_MS : null),
+    },
+  });
+  readonly #watch = new AgentWatch({ late: () => this.#agentLate(), lost: () => this.#agentLost() });
+  readonly #sound = new AudioContext();
+  readonly #outbox: string[] = [];
+  readonly #began = performance.now();
+  #phase: Phase = "ready";
+  #sessionId: string | undefined;
+  #connected = false;
+  #over = false;
+  #microphone: LocalAudioTrack | undefined;
+  #mouth: Meter | undefined;
+  #ear: Meter | undefined;
+  #noticed: string | undefined;
+
+  constructor(private readonly events: CallEvents) {
+    this.#listen();
+  }
+
+  /** Open the microphone, the session and the room. Call it from a click, or the sound is blocked. */
+  async start(): Promise<void> {
+    this.#room.startAudio().catch(() => undefined);
+    this.#sound.resume().catch(() => undefined);
+    await this.useMicrophone();
+    if (this.#over) return;
+    this.#setPhase("connecting");
+    try {
+      const session = await openSession();
+      this.#sessionId = session.session_id;
+      if (this.#over) {
+        await endSession(session.session_id);
+        return;
+      }
+      // An empty list overrides what a server may suggest: no STUN host outside is ever asked.
+      await this.#room.connect(session.url, session.token, { rtcConfig: { iceServers: [] } });
+    } catch (error) {
+      const problem = error instanceof CallProblem ? error.problem : NOT_CONNECTED;
+      this.#finish(problem, this.#sessionId !== undefined);
+      return;
+    }
+    this.#connected = true;
+    this.#refresh();
+    await this.#publish();
+  }
+
+  /** Ask for the microphone, first or again; without one the call goes on in writing. */
+  async useMicrophone(): Promise<void> {
+    const before = this.#phase;
+    if (!this.#connected) this.#setPhase("asking");
+    try {
+      const track = await openMicrophone();
+      if (this.#over) {
+        track.stop();
+        return;
+      }
+      this.#microphone = track;
+      this.#mouth = new Meter(this.#sound, track.mediaStreamTrack);
+      for (const kind of ["denied", "missing", "busy", "failed"]) this.events.solved(`microphone_${kind}`);
+      this.events.microphone("on");
+      if (this.#connected) await this.#publish();
+    } catch (error) {
+      this.events.microphone("missing");
+      if (error instanceof CallProblem) this.events.problem(error.problem);
+    }
+    if (!this.#connected && before !== "ready") this.#setPhase(before);
+  }
+
+  /** Stop or resume what the microphone sends. */
+  async mute(muted: boolean): Promise<void> {
+    if (!this.#microphone) return;
+    await (muted ? this.#microphone.mute() : this.#microphone.unmute());
+    this.events.microphone(muted ? "muted" : "on");
+  }
+
+  /** Say something in writing. It waits until an agent is there to read it. */
+  async send(text: string): Promise<void> {
+    this.#outbox.push(text);
+    this.transcript.typed(text);
+    this.events.transcript();
+    await this.#flush();
+  }
+
+  /** Let the blocked sound play. Call it from a click. */
+  async unblockSound(): Promise<void> {
+    if (this.#over || this.#room.canPlaybackAudio) return;
+    await this.#room.startAudio();
+  }
+
+  /** The caller ends the call. */
+  hangUp(): void {
+    this.#finish(undefined, true);
+  }
+
+  /** Loudness of whoever has the word, 0 to 1. */
+  level(): number {
+    const meter = this.#phase === "speaking" ? this.#ear : this.#mouth;
+    return meter && !this.#over ? meter.read() : 0;
+  }
+
+  #listen(): void {
+    const refresh = (): void => this.#refresh();
+    this.#room
+      .on(RoomEvent.ParticipantConnected, refresh)
+      .on(RoomEvent.ParticipantDisconnected, refresh)
+      .on(RoomEvent.ParticipantAttributesChanged, refresh)
+      .on(RoomEvent.ConnectionStateChanged, refresh)
+      .on(RoomEvent.TrackSubscribed, (track) => this.#hear(track))
+      .on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
+      .on(RoomEvent.LocalTrackUnpublished, () => this.#microphoneGone())
+      .on(RoomEvent.AudioPlaybackStatusChanged, () => this.#playback())
+      .on(RoomEvent.Disconnected, (reason) => this.#disconnected(reason));
+    receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
+    receiveNotices(this.#room, (notice) => {
+      this.#noticed = notice.code;
+      this.events.problem(notice);
+    });
+  }
+
+  #agent(): Participant | undefined {
+    // Where a dead agent still lingers, the newest is the living one.
+    return [...this.#room.remoteParticipants.values()]
+      .filter((participant) => participant.isAgent || participant.identity.startsWith("agent-"))
+      .sort((a, b) => (b.joinedAt?.getTime() ?? 0) - (a.joinedAt?.getTime() ?? 0))[0];
+  }
+
+  #refresh(): void {
+    if (!this.#connected || this.#over) return;
+    if (this.#room.state !== ConnectionState.Connected) {
+      this.#watch.present();
+      this.#setPhase("reconnecting");
+      return;
+    }
+    const agent = this.#agent();
+    if (agent) {
+      this.#watch.present();
+      this.events.solved(AGENT_LATE.code);
+      this.events.solved(AGENT_ABSENT.code);
+    } else {
+      this.#watch.absent();
+    }
+    this.#setPhase(phaseOfAgent(agent?.attributes["lk.agent.state"]));
+    this.#flush().catch(() => undefined);
+  }
+
+  #setPhase(phase: Phase): void {
+    if (phase === this.#phase || this.#over) return;
+    this.#phase = phase;
+    if (phase === "thinking" && this.#noticed !== undefined) {
+      this.events.solved(this.#noticed);
+      this.#noticed = undefined;
+    }
+    this.events.phase(phase);
+  }
+
+  async #publish(): Promise<void> {
+    const track = this.#microphone;
+    if (!track || this.#over) return;
+    try {
+      await this.#room.localParticipant.publishTrack(track, { source: Track.Source.Microphone });
+    } catch {
+      if (!this.#over) this.#microphoneGone();
+    }
+  }
+
+  #microphoneGone(): void {
+    if (this.#over) return;
+    this.#microphone?.stop();
+    this.#microphone = undefined;
+    this.#mouth = undefined;
+    this.events.microphone("missing");
+  }
+
+  #hear(track: RemoteTrack): void {
+    if (track.kind !== Track.Kind.Audio) return;
+    const element = track.attach();
+    element.hidden = true;
+    document.body.append(element);
+    this.#ear?.close();
+    this.#ear = new Meter(this.#sound, track.mediaStreamTrack);
+  }
+
+  #playback(): void {
+    if (this.#over) return;
+    if (this.#room.canPlaybackAudio) this.events.solved(SOUND_BLOCKED.code);
+    else this.events.problem(SOUND_BLOCKED);
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#phase !== "listening" && this.#phase !== "thinking" && this.#phase !== "speaking") return;
+    for (let text = this.#outbox.shift(); text !== undefined; text = this.#outbox.shift()) {
+      try {
+        await this.#room.localParticipant.sendText(text, { topic: "lk.chat" });
+      } catch (error) {
+        this.#outbox.unshift(text);
+        throw error;
+      }
+    }
+  }
+
+  #agentLate(): void {
+    const id = this.#sessionId;
+    if (id === undefined || this.#over) return;
+    this.events.problem(AGENT_LATE);
+    dispatchAgain(id).catch((error: unknown) => {
+      if (!this.#over) this.events.problem(error instanceof CallProblem ? error.problem : UNREACHABLE);
+    });
+  }
+
+  #agentLost(): void {
+    if (this.#over) return;
+    this.events.solved(AGENT_LATE.code);
+    this.events.problem(AGENT_ABSENT);
+  }
+
+  #disconnected(reason: DisconnectReason | undefined): void {
+    if (!this.#connected || this.#over) return;
+    switch (reason) {
+      case DisconnectReason.ROOM_DELETED:
+      case DisconnectReason.PARTICIPANT_REMOVED:
+        return this.#finish(undefined, false);
+      case DisconnectReason.DUPLICATE_IDENTITY:
+        return this.#finish(ELSEWHERE, false);
+      default:
+        return this.#finish(LOST, false);
+    }
+  }
+
+  #finish(problem: Problem | undefined, tell: boolean): void {
+    if (this.#over) return;
+    this.#setPhase(this.#sessionId === undefined ? "ready" : "ended");
+    this.#over = true;
+    this.#watch.present();
+    this.#microphone?.stop();
+    const seconds = (performance.now() - this.#began) / 1000;
+    const closed = this.#close(tell ? this.#sessionId : undefined);
+    this.events.ended({ sessionId: this.#sessionId, seconds, problem, closed });
+  }
+
+  async #close(sessionId: string | undefined): Promise<void> {
+    for (const { track } of this.#room.localParticipant.trackPublications.values()) track?.stop();
+    try {
+      // Before the room is left: a caller who leaves first counts as gone, not as finished.
+      if (sessionId !== undefined) await endSession(sessionId);
+    } catch {
+      // The box ends the session by itself when it sees that the caller has left.
+    }
+    await this.#room.disconnect();
+    await this.#sound.close();
+  }
+}

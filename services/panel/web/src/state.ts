@@ -1,0 +1,79 @@
+/** What the caller sees of a call: one phase at a time, and the words for it. */
+
+export type Phase =
+  | "ready"
+  | "asking"
+  | "connecting"
+  | "waiting"
+  | "listening"
+  | "thinking"
+  | "speaking"
+  | "reconnecting"
+  | "ended";
+
+export type Microphone = "on" | "muted" | "missing";
+
+export interface Words {
+  title: string;
+  detail: string;
+}
+
+/** The phase that the agent's `lk.agent.state` stands for; undefined: no agent is there. */
+export function phaseOfAgent(state: string | undefined): Phase {
+  switch (state) {
+    case "listening":
+    case "thinking":
+    case "speaking":
+      return state;
+    case "idle":
+      return "listening";
+    default:
+      return "waiting";
+  }
+}
+
+/** Whether a call is under way in this phase. */
+export function inCall(phase: Phase): boolean {
+  return phase !== "ready" && phase !== "ended";
+}
+
+/** What to show in this phase; `name` is who answers. */
+export function words(phase: Phase, microphone: Microphone, name: string): Words {
+  switch (phase) {
+    case "ready":
+      return { title: `Talk with ${name}`, detail: "Press the button and speak, as you would to a person." };
+    case "asking":
+      return { title: "May we listen?", detail: "Your browser asks for the microphone. Allow it to speak." };
+    case "connecting":
+      return { title: "Connecting", detail: "This takes a moment." };
+    case "waiting":
+      return { title: `Waiting for ${name}`, detail: "You can speak already; it will be heard." };
+    case "listening":
+      return listening(microphone, name);
+    case "thinking":
+      return { title: "Thinking", detail: `${name} is about to answer.` };
+    case "speaking":
+      return { title: "Speaking", detail: microphone === "on" ? "Just speak to interrupt." : "" };
+    case "reconnecting":
+      return { title: "Reconnecting", detail: "The line was lost for a moment. The talk goes on by itself." };
+    case "ended":
+      return { title: "The call has ended", detail: "" };
+  }
+}
+
+function listening(microphone: Microphone, name: string): Words {
+  switch (microphone) {
+    case "on":
+      return { title: "Listening", detail: `Say something to ${name}.` };
+    case "muted":
+      return { title: "Muted", detail: `${name} cannot hear you. Typing still works.` };
+    case "missing":
+      return { title: "Reading", detail: `There is no microphone. Type to ${name} below.` };
+  }
+}
+
+/** A length of time for people: "45 s", "2 min 5 s". */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
