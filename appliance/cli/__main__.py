@@ -1,0 +1,23 @@
+"""``python -m appliance.cli``."""
+
+from __future__ import annotations
+
+from appliance.settings import seal_environment
+
+seal_environment()
+
+import os
+import sys
+
+from appliance.cli import main
+
+if __name__ == "__main__":
+    # What the box keeps belongs to its owner alone.
+    os.umask(0o077)
+    code = main()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left (`| head`); Python would complain once more while closing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,111 @@
+"""``appliance run``: start the box and wait until it is ready."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from appliance.status import BoxStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it running; `appliance down` stops it.")
+    ] = False,
+) -> None:
+    """Start the box; without --detach it runs until Ctrl-C or the terminal closes."""
+    from appliance.settings import load_settings
+    from appliance.starting import AlreadyRunning, start
+
+    settings = load_settings()
+    try:
+        with _Terminal(settings.front_url, held=not detach) as report:
+            code = start(settings, detach=detach, report=report)
+    except AlreadyRunning as error:
+        # Asked twice to leave it running: it does.
+        if not detach:
+            raise
+        print(error)
+        code = 0
+    raise typer.Exit(code)
+
+
+class _Terminal:
+    """One line per program while it starts, then the address."""
+
+    def __init__(self, address: str, *, held: bool) -> None:
+        from rich.console import Console
+
+        self._address = address
+        self._held = held
+        self._console = Console(highlight=False)
+        self._progress: Progress | None = None
+        self._lines: dict[str, TaskID] = {}
+        self._began = time.monotonic()
+        self._took_s: dict[str, float] = {}
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def warn(self, sentence: str) -> None:
+        self._console.print(f"[yellow]Warning:[/] {sentence}")
+
+    def progress(self, box: BoxStatus) -> None:
+        for program in box.programs:
+            if program.ready:
+                self._took_s.setdefault(program.name, time.monotonic() - self._began)
+        if not self._console.is_terminal:
+            return
+        lines = self._progress or self._open(box)
+        for program in box.programs:
+            lines.update(
+                self._lines[program.name], completed=int(program.ready), state=program.state
+            )
+
+    def _open(self, box: BoxStatus) -> Progress:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description:8}"),
+            TextColumn("{task.fields[state]:10}"), TimeElapsedColumn(),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        self._progress.start()
+        for program in box.programs:
+            self._lines[program.name] = self._progress.add_task(
+                program.name, total=1, state=program.state
+            )
+        return self._progress
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def ready(self, box: BoxStatus) -> None:
+        self._close()
+        for program in box.programs:
+            self._console.print(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
+        self._console.print(f"Earshot is ready at [bold]{self._address}[/]")
+        end = "Ctrl-C stops it." if self._held else "`scripts/appliance down` stops it."
+        self._console.print(end)
+
+    def stopping(self) -> None:
+        self._close()
+        self._console.print("Stopping. Ctrl-C again does not wait.")
+
+    def stopped(self) -> None:
+        self._console.print("Earshot has stopped.")

@@ -1,0 +1,191 @@
+"""The three configuration files of the run folder, made from ``config/`` and the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import psutil
+
+from appliance.secrets import livekit_keys
+from appliance.settings import PROJECT_DIR, Settings
+
+LOOPBACK = "127.0.0.1"
+# Bridges of container engines and virtual machines: no caller is behind them.
+_INNER_NETWORKS = ("docker", "br-", "virbr", "lxcbr", "lxdbr", "podman", "cni", "flannel", "kube")
+_ROUTES = Path("/proc/net/route")
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program of supervisord's group."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_wait_s: int
+
+
+def programs(settings: Settings) -> list[Program]:
+    """What the box runs itself, in the order in which it is shown."""
+    run = settings.run_dir
+    drain_s = settings.agent.drain_s
+    livekit = (str(settings.programs_dir / "livekit-server"), "--config", str(run / "livekit.yaml"))
+    caddy = (
+        str(settings.programs_dir / "caddy"), "run", "--adapter", "caddyfile", "--config", str(run / "Caddyfile"),
+    )  # fmt: skip
+    found = [
+        # livekit-server waits for its callers without end; it may outlast the agent's goodbye, no more.
+        (not settings.livekit.url, Program("livekit", livekit, drain_s + 4)),
+        (not settings.stt.url, Program("stt", _service("stt"), 4)),
+        (not settings.llm.url, Program("llm", _service("llm"), 4)),
+        (not settings.tts.url, Program("tts", _service("tts"), 4)),
+        (True, Program("agent", _service("agent"), drain_s + 3)),
+        (True, Program("panel", _service("panel"), drain_s + 3)),
+        (True, Program("front", caddy, 4)),
+    ]
+    return [program for ours, program in found if ours]
+
+
+def _service(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"services.{name}")
+
+
+def render(settings: Settings) -> None:
+    """Write livekit.yaml, Caddyfile and supervisord.conf into the run folder, each 0600.
+
+    Raises:
+        BadSettings: the configured LiveKit keys cannot be used.
+    """
+    write_private(settings.run_dir / "livekit.yaml", livekit_yaml(settings))
+    write_private(settings.run_dir / "Caddyfile", caddyfile(settings))
+    write_private(
+        settings.run_dir / "supervisord.conf", supervisord_conf(settings, programs(settings))
+    )
+
+
+def livekit_yaml(settings: Settings) -> str:
+    """The media server's configuration, with the keys in it."""
+    keys = livekit_keys(settings)
+    return _template("livekit.yaml").substitute(
+        port=settings.livekit.port,
+        tcp_port=settings.livekit.tcp_port,
+        udp_port=settings.livekit.udp_port,
+        node_ip=json.dumps(settings.livekit.node_ip or find_node_ip()),
+        api_key=json.dumps(keys.api_key),
+        api_secret=json.dumps(keys.api_secret),
+        webhook_url=json.dumps(f"http://{LOOPBACK}:{settings.front.http_port}/internal/livekit"),
+    )
+
+
+def caddyfile(settings: Settings) -> str:
+    """The front door's configuration."""
+    return _template("Caddyfile").substitute(
+        http_port=settings.front.http_port,
+        addresses=f"{LOOPBACK} ::1" if has_ipv6_loopback() else LOOPBACK,
+        livekit_port=settings.livekit.port,
+        panel=_caddy_quoted(f"unix/{settings.socket('panel')}"),
+        storage=_caddy_quoted(str(settings.run_dir / "caddy")),
+    )
+
+
+def supervisord_conf(settings: Settings, group: list[Program]) -> str:
+    """The supervisor's configuration for these programs."""
+    logs = settings.data_dir / "logs"
+    sections = [_program_section(program, logs) for program in group]
+    return _template("supervisord.conf").substitute(
+        project=_ini(str(PROJECT_DIR)),
+        run=_ini(str(settings.run_dir)),
+        logs=_ini(str(logs)),
+        python=_ini(shlex.quote(sys.executable)),
+        names=",".join(program.name for program in group),
+        programs="\n".join(sections),
+    )
+
+
+def _program_section(program: Program, logs: Path) -> str:
+    lines = {
+        "command": _ini(shlex.join(program.command)),
+        # With supervisord's default of 1 s a program that dies at once counts as running.
+        "startsecs": "5",
+        "startretries": "5",
+        "autorestart": "true",
+        # Children that outlive a program's SIGKILL go with it, but its SIGTERM is the program's alone.
+        "killasgroup": "true",
+        "stopasgroup": "false",
+        "stopwaitsecs": str(program.stop_wait_s),
+        "redirect_stderr": "true",
+        "stdout_logfile": _ini(str(logs / f"{program.name}.log")),
+        "stdout_logfile_maxbytes": "10MB",
+        "stdout_logfile_backups": "2",
+    }
+    body = "\n".join(f"{key}={value}" for key, value in lines.items())
+    return f"\n[program:{program.name}]\n{body}"
+
+
+def find_node_ip() -> str:
+    """The IPv4 address offered to callers: the default route's, else any that is not loopback.
+
+    Falls back to 127.0.0.1 where there is no other; WebRTC then connects nothing.
+    """
+    stats = psutil.net_if_stats()
+    best: list[tuple[int, str]] = []
+    route = _default_route_interface()
+    for name, addresses in psutil.net_if_addrs().items():
+        if name not in stats or not stats[name].isup:
+            continue
+        rank = 0 if name == route else 2 if name.startswith(_INNER_NETWORKS) else 1
+        best += [
+            (rank, address.address)
+            for address in addresses
+            if address.family == socket.AF_INET and not address.address.startswith("127.")
+        ]
+    return min(best, key=lambda item: item[0])[1] if best else LOOPBACK
+
+
+def _default_route_interface() -> str:
+    try:
+        rows = [line.split() for line in _ROUTES.read_text().splitlines()[1:]]
+    except OSError:
+        return ""
+    defaults = [
+        (int(row[6]), row[0]) for row in rows if len(row) > 7 and row[1] == row[7] == "0" * 8
+    ]
+    return min(defaults)[1] if defaults else ""
+
+
+def has_ipv6_loopback() -> bool:
+    """Whether [::1] exists, so that http://localhost works whichever way a browser resolves it."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a whole file at once, readable by its owner alone."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _template(name: str) -> Template:
+    return Template((PROJECT_DIR / "config" / name).read_text(encoding="utf-8"))
+
+
+def _ini(value: str) -> str:
+    # supervisord expands %(name)s in every value.
+    return value.replace("%", "%%")
+
+
+def _caddy_quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,273 @@
+"""Starting the box, holding it, and stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Protocol
+
+import psutil
+
+from appliance import preflight
+from appliance.errors import ApplianceError, Refused, TimedOut
+from appliance.rendering import render
+from appliance.settings import Settings, sealed_environment
+from appliance.status import BoxStatus, ProgramStatus, box_status
+from appliance.supervision import MARK, members, read_records, records_path, supervisor_of, sweep
+from appliance.watch import CORE
+
+CORE_LOST_EXIT = 70
+# Models of tens of gigabytes come from slow disks.
+_READY_WITHIN_S = 900.0
+_POLL_S = 0.25
+# A program that ended this often while the box starts will not come up.
+_ENOUGH_ENDS = 3
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+class Report(Protocol):
+    """Who tells the person how the start goes."""
+
+    def warn(self, sentence: str) -> None: ...
+    def progress(self, box: BoxStatus) -> None: ...
+    def ready(self, box: BoxStatus) -> None: ...
+    def stopping(self) -> None: ...
+    def stopped(self) -> None: ...
+
+
+class AlreadyRunning(Refused):
+    """This data folder's box runs."""
+
+
+class Interrupted(ApplianceError):
+    """The person, or the system, asked to stop while the box was starting."""
+
+    exit_code = 130
+
+
+class Signals:
+    """Ctrl-C, SIGTERM and a closing terminal, as something to ask for instead of an exception."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.count = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.count > 0
+
+    @property
+    def forced(self) -> bool:
+        """Whether it was asked for again."""
+        return self.count > 1
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, no longer than until the next signal."""
+        self._event.wait(seconds)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        # A terminal that closes sends SIGHUP, and some send it twice.
+        self.count += 1 if number != signal.SIGHUP or not self.count else 0
+        self._event.set()
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Take the three signals for the length of the block."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def start(settings: Settings, *, detach: bool, report: Report) -> int:
+    """Start the box and, unless ``detach``, hold it until a signal. Returns the exit code.
+
+    Nothing is left running when this raises.
+
+    Raises:
+        AlreadyRunning: this data folder's box runs.
+        ApplianceError: a check failed or a program did not come up; says which and why.
+    """
+    signals = Signals()
+    with signals.caught():
+        preflight.prepare_folders(settings)
+        with _box_lock(settings) as lock:
+            sweep(settings.run_dir, grace_s=1.0)
+            for warning in preflight.check(settings):
+                report.warn(warning)
+            if signals.asked:
+                raise Interrupted("interrupted", "Earshot was not started.")
+            supervisor = _spawn(settings, lock, tied=not detach)
+        # From here on supervisord alone holds the lock: it ends with the box.
+        try:
+            report.ready(_await_ready(settings, supervisor, signals, report))
+        except BaseException:
+            _end(settings, supervisor, signals)
+            raise
+        return 0 if detach else _hold(settings, supervisor, signals, report)
+
+
+def _hold(
+    settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals, report: Report
+) -> int:
+    """Until a signal, or until the box ends by itself. Returns the exit code."""
+    while not signals.asked and supervisor.poll() is None:
+        signals.wait(_POLL_S)
+    if signals.asked:
+        report.stopping()
+    _end(settings, supervisor, signals)
+    lost = [
+        f"{name}: {record.given_up}"
+        for name, record in read_records(settings.run_dir).items()
+        if name in CORE and record.given_up
+    ]
+    for sentence in lost:
+        report.warn(sentence)
+    report.stopped()
+    if lost:
+        return CORE_LOST_EXIT
+    if supervisor.returncode != 0 and not signals.asked:
+        raise ApplianceError(
+            "supervisor_died", "supervisord ended unexpectedly, and everything was stopped.",
+            "`scripts/appliance logs supervisord` has its last words.",
+        )  # fmt: skip
+    return 0
+
+
+def _end(settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals) -> None:
+    asked = signals.count
+    # The signal that began the stop does not hurry it; the next one does.
+    _stop_members(settings, hurried=lambda: signals.count > max(asked, 1), reap=supervisor.poll)
+    supervisor.wait()
+
+
+def stop(settings: Settings) -> bool:
+    """Stop this data folder's box and wait until every process is gone. False: it did not run."""
+    if not members(settings.run_dir):
+        return False
+    _stop_members(settings)
+    return True
+
+
+def _stop_members(
+    settings: Settings,
+    hurried: Callable[[], bool] = lambda: False,
+    reap: Callable[[], object] = lambda: None,
+) -> None:
+    """Ask supervisord to stop, wait for every process, and end what is left."""
+    try:
+        supervisor_of(settings).shutdown()
+    except ApplianceError:
+        # It is not there yet or no more, or hangs: SIGTERM is its other ear.
+        for process in members(settings.run_dir):
+            with suppress(psutil.Error):
+                if "supervisor.supervisord" in process.cmdline():
+                    process.terminate()
+    until = time.monotonic() + settings.agent.drain_s + 12
+    while members(settings.run_dir) and not hurried() and time.monotonic() < until:
+        reap()
+        time.sleep(0.1)
+    sweep(settings.run_dir, grace_s=0.0)
+
+
+@contextmanager
+def _box_lock(settings: Settings) -> Iterator[int]:
+    """The data folder's lock; a box holds it as long as its supervisord lives."""
+    descriptor = os.open(settings.data_dir / "box.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                "already_running", f"Earshot is already running at {settings.front_url}.",
+                "`scripts/appliance status` says how it is; `scripts/appliance down` stops it.",
+            ) from error  # fmt: skip
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _spawn(settings: Settings, lock: int, *, tied: bool) -> subprocess.Popen[bytes]:
+    """Start supervisord, in a session of its own so that Ctrl-C reaches it through us alone."""
+    records_path(settings.run_dir).unlink(missing_ok=True)
+    render(settings)
+    environment = {
+        **sealed_environment(),
+        MARK: str(settings.run_dir),
+        "APPLIANCE_DATA_DIR": str(settings.data_dir),
+    }
+    configuration = settings.run_dir / "supervisord.conf"
+    with (settings.data_dir / "logs" / "supervisord.log").open("ab") as last_words:
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=last_words,
+            pass_fds=(lock,),
+            start_new_session=True,
+            # Only one thread runs here, which is what makes this safe.
+            preexec_fn=_end_with_parent if tied else None,  # noqa: PLW1509
+        )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to stop supervisord, cleanly, when the process that holds it is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _await_ready(
+    settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals, report: Report
+) -> BoxStatus:
+    """Wait until every program is ready; the first that fails ends the wait with its reason."""
+    until = time.monotonic() + _READY_WITHIN_S
+    with asyncio.Runner() as runner:
+        while True:
+            if signals.asked:
+                report.stopping()
+                raise Interrupted("interrupted", "Earshot was stopped while it was starting.")
+            box = runner.run(box_status(settings, memory=False))
+            report.progress(box)
+            if box.ready:
+                return box
+            for program in box.programs:
+                _refuse_failed(program)
+            if supervisor.poll() is not None:
+                raise ApplianceError(
+                    "supervisor_ended", "supervisord ended while Earshot was starting.",
+                    "`scripts/appliance logs supervisord` has its last words.",
+                )  # fmt: skip
+            if time.monotonic() > until:
+                late = ", ".join(program.name for program in box.programs if not program.ready)
+                raise TimedOut(
+                    "start_timed_out", f"Not ready within {_READY_WITHIN_S / 60:.0f} minutes: {late}.",
+                    "`scripts/appliance logs` shows what they do.",
+                )  # fmt: skip
+            signals.wait(_POLL_S)
+
+
+def _refuse_failed(program: ProgramStatus) -> None:
+    """Raise with the reason when this program will not come up."""
+    why = program.why
+    if program.state not in ("failed", "given_up"):
+        if program.restarts < _ENOUGH_ENDS:
+            return
+        why = (
+            f"it ended {program.restarts} times. `scripts/appliance logs {program.name}` shows why."
+        )
+    raise ApplianceError("program_failed", f"{program.name} could not be started: {why}")
