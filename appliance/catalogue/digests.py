@@ -79,7 +79,9 @@ class DigestCache:
         return digest
 
     def keep(self) -> None:
-        """Write the cache; a run folder that cannot be written only costs time."""
+        """Write the cache; without a run folder that can be written it only costs time."""
+        if not self._path.parent.is_dir():
+            return
         try:
             write_atomically(self._path, self._known)
         except OSError as error:

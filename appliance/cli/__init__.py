@@ -13,7 +13,9 @@ from appliance import logs as json_logs
 from appliance.errors import ApplianceError, BadSettings
 
 # In the order in which help lists them.
-NOUNS = ("run", "down", "status", "logs", "restart", "call", "models", "sessions")
+NOUNS = (
+    "run", "down", "status", "logs", "restart", "doctor", "call", "models", "sessions", "docs",
+)  # fmt: skip
 
 UNEXPECTED_EXIT = 1
 INTERRUPTED_EXIT = 130
