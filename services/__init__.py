@@ -1,0 +1,1 @@
+"""The supervised programs, a folder each. None imports another."""
