@@ -77,6 +77,9 @@ class AgentSettings(Group):
     drain_s: int = Field(
         5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds."
     )
+    max_call_s: int = Field(
+        7200, ge=60, le=86400, description="Longest call, in seconds; then it ends as timed_out."
+    )
 
 
 class SttSettings(Group):

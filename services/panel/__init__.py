@@ -1,0 +1,1 @@
+"""The page, the API behind it, and the watch that keeps calls alive."""

@@ -1,0 +1,45 @@
+"""``python -m services.panel``: serves the panel on its unix socket."""
+
+from __future__ import annotations
+
+from appliance.settings import seal_environment
+
+seal_environment()
+
+import contextlib
+import sys
+
+import uvicorn
+
+from appliance import logs
+from appliance.errors import ApplianceError
+from appliance.serving.server import bind
+from appliance.settings import load_settings
+from services.panel.app import create_app
+
+
+def main() -> int:
+    """Serve until SIGTERM, then stop within two seconds: calls go on without the panel."""
+    settings = load_settings()
+    logs.configure("panel", settings.log_level)
+    path = settings.socket("panel")
+    listener = bind(path)
+    config = uvicorn.Config(
+        create_app(settings), log_config=None, access_log=False, log_level="warning",
+        lifespan="on", server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=30,
+        h11_max_incomplete_event_size=32 << 10,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    # A program that could not start says so with its exit status.
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ApplianceError as error:
+        logs.get("panel").error("panel_cannot_start", code=error.code, why=str(error))
+        sys.exit(error.exit_code)

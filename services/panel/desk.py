@@ -1,0 +1,206 @@
+"""Opening and ending calls: seats, rooms, tokens, agents."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from appliance import logs
+from appliance.errors import ApplianceError, Refused
+from appliance.personas import find_persona
+from appliance.settings import Settings
+from appliance.store import EndState, Session, Store
+from services.panel.calls import Book, Call, Clock, Job, dispatch_metadata
+from services.panel.rooms import JoinToken, Rooms
+
+# A dispatch that is this young may still bring its agent; a second would bring a second one.
+_DISPATCH_PATIENCE_S = 4.0
+_GOODBYE_S = 2.0
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A call that was opened, and the caller's way in."""
+
+    session: Session
+    join: JoinToken
+
+
+class Desk:
+    """Everything that is done to a call goes through here.
+
+    Attributes:
+        book: the open calls.
+        news: set when something happened that the watch should look at.
+        leftovers: rooms of ended calls that could not be closed yet.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, rooms: Rooms, clock: Clock = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.rooms = rooms
+        self.book = Book(clock)
+        self.news = asyncio.Event()
+        self.leftovers: set[str] = set()
+
+    async def open(self, persona: str, caller_name: str) -> Admission:
+        """Take a seat, make the room with an agent on its way, mint the token.
+
+        Raises:
+            NotFound: there is no such persona.
+            NotReady: every seat is taken, or the media server does not answer.
+        """
+        found = await asyncio.to_thread(find_persona, persona, self.settings.persona_dirs)
+        session = await asyncio.to_thread(
+            self.store.sessions.create,
+            persona=found.name,
+            keep_transcript=found.keep_transcript,
+            seats=self.settings.agent.seats,
+        )
+        call = self.book.add(session)
+        call.being_made = True
+        try:
+            metadata = await asyncio.to_thread(
+                dispatch_metadata, self.settings, session, resumed=False
+            )
+            await self.rooms.create(session.room_name, dispatch=metadata)
+        except ApplianceError as error:
+            await self.end(session.id, EndState.FAILED, error.code)
+            raise
+        except asyncio.CancelledError:
+            # The asker hung up meanwhile; nobody has the token, so nobody will come.
+            await asyncio.shield(self.end(session.id, EndState.FAILED, "never joined"))
+            raise
+        finally:
+            call.being_made = False
+        call.last_dispatch = call.agent_missing_since = self.book.clock()
+        self.news.set()
+        log.info("call_opened", session=session.id, persona=found.name)
+        return Admission(session, self.rooms.token(session, caller_name))
+
+    async def end(self, session_id: str, state: EndState, reason: str = "") -> bool:
+        """End a call in the store, then close its room; the first end wins.
+
+        Returns:
+            Whether this was the end.
+        """
+        ended = await asyncio.to_thread(self.store.sessions.end, session_id, state, reason)
+        if ended:
+            log.info("call_ended", session=session_id, state=state.value, reason=reason)
+        call = self.book.get(session_id)
+        if call is not None:
+            await self.close_room(call)
+        return ended
+
+    async def hang_up(self, session_id: str) -> Session:
+        """End a call because someone asked; waits shortly for the agent's last words to be kept.
+
+        Raises:
+            NotFound: there is no such call.
+        """
+        session = await asyncio.to_thread(self.store.sessions.get, session_id)
+        if session.is_open:
+            call = self.book.add(session)
+            job = call.job
+            await self.end(session_id, EndState.COMPLETED)
+            if job is not None:
+                try:
+                    await asyncio.wait_for(job.gone.wait(), _GOODBYE_S)
+                except TimeoutError:
+                    log.info("agent_slow_to_leave", session=session_id)
+        return await asyncio.to_thread(self.store.sessions.get, session_id)
+
+    async def close_room(self, call: Call) -> None:
+        """Forget an ended call and close its room, later if LiveKit does not answer now."""
+        self.book.forget(call)
+        self.leftovers.add(call.session.room_name)
+        await self.close_leftovers()
+
+    async def close_leftovers(self) -> None:
+        """Close the rooms of ended calls that are still there."""
+        for room in sorted(self.leftovers):
+            try:
+                await self.rooms.delete(room)
+            except ApplianceError as error:
+                log.warning("room_not_closed", room=room, code=error.code)
+            else:
+                self.leftovers.discard(room)
+
+    async def send_agent(self, call: Call, *, asked: bool = False) -> bool:
+        """Dispatch an agent; it greets, or goes on where the talk was if anything was said.
+
+        Args:
+            call: the call that lacks one.
+            asked: a caller asked for it, so a young dispatch or a present agent is enough.
+
+        Returns:
+            Whether a dispatch was made.
+
+        Raises:
+            NotReady: the media server does not answer.
+        """
+        async with call.lock:
+            now = self.book.clock()
+            young = (
+                call.last_dispatch is not None and now - call.last_dispatch < _DISPATCH_PATIENCE_S
+            )
+            if asked and (young or call.living_agents):
+                return False
+            turns = await asyncio.to_thread(self.store.turns.list, call.session.id)
+            metadata = await asyncio.to_thread(
+                dispatch_metadata, self.settings, call.session, resumed=bool(turns)
+            )
+            # Before the request: while it runs, nobody else is to send a second one.
+            call.last_dispatch = call.agent_missing_since = now
+            call.dispatch_at = None
+            await self.rooms.dispatch(call.session.room_name, metadata)
+            log.info("agent_sent", session=call.session.id, resumed=bool(turns))
+            return True
+
+    async def job_began(self, session_id: str, job: Job) -> Call:
+        """An agent says that it holds this call.
+
+        Raises:
+            NotFound: there is no such call.
+            Refused: the call is over, or another agent holds it and is in the room.
+        """
+        session = await asyncio.to_thread(self.store.sessions.get, session_id)
+        if not session.is_open:
+            raise Refused("call_over", "This call has ended.")
+        call = self.book.add(session)
+        before = call.job if call.job and call.job.identity != job.identity else None
+        if before is not None and before.identity in call.living_agents:
+            call.dead.add(job.identity)
+            self.news.set()
+            raise Refused("call_taken", "Another agent holds this call.")
+        if before is not None:
+            call.dead.add(before.identity)
+            before.released.set()
+        call.job = job
+        call.dead.discard(job.identity)
+        call.unheld_since = None
+        call.agent_missing_since = self.book.clock()
+        self.news.set()
+        return call
+
+    async def job_ended(self, call: Call, job: Job) -> None:
+        """A job's stream ended without a goodbye: the agent is dead."""
+        if call.job is not job:
+            return
+        call.job = None
+        await self.agent_died(call, job.identity)
+
+    async def agent_died(self, call: Call, identity: str) -> None:
+        """Count the death; after too many in a row the call ends, so that the caller is told."""
+        call.dead.add(identity)
+        if call.count_death(self.book.clock()):
+            log.warning("agent_died", session=call.session.id, identity=identity)
+        else:
+            reason = "the agent stopped several times in a row"
+            await self.end(call.session.id, EndState.FAILED, reason)
+        self.news.set()

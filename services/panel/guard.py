@@ -1,0 +1,180 @@
+"""What every request must be before any handler sees it, and what every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appliance import logs
+from appliance.errors import ApplianceError, BadInput, Refused, TooLarge
+from appliance.settings import Settings
+from services.panel.answers import error_answer, internal_error
+
+CLIENT_HEADER = "x-earshot-client"
+MAX_BODY_BYTES = 64 << 10
+MAX_WEBHOOK_BYTES = 512 << 10
+WEBHOOK = "/internal/livekit"
+INTERNAL = "/internal/v1/"
+_JOBS = "/internal/v1/jobs/"
+_SAFE = frozenset({"GET", "HEAD"})
+# Put there by the front door, never by a program on the box.
+_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via")
+
+log = logs.get(__name__)
+
+
+class UnknownHost(ApplianceError):
+    """The request is for another name than the box's: DNS rebinding, or a wrong address."""
+
+    http_status = 421
+
+
+class Guard:
+    """ASGI middleware around the whole app.
+
+    A page in the owner's browser can send requests to this machine. So: only the box's own names
+    as Host (against DNS rebinding), only its own pages as Origin, and a header on everything that
+    changes something, which a foreign page cannot set without being allowed to by CORS. There is
+    no CORS here.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._hosts = own_hosts(settings.front.http_port)
+        self._media = settings.livekit.url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then pass on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+        host = Headers(scope=scope).get("host", "").lower()
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                self._dress(MutableHeaders(scope=message), scope["path"], host)
+            await send(message)
+
+        try:
+            self._check(scope)
+            if not scope["path"].startswith(_JOBS):
+                receive = await _whole_body(scope, receive)
+            await self._app(scope, receive, send_guarded)
+        except ApplianceError as error:
+            if started:
+                raise
+            await error_answer(error)(scope, receive, send_guarded)
+        except Exception:
+            # Whatever it was, its words stay in the log; the asker gets one sentence.
+            log.exception("request_broken", path=scope["path"], method=scope["method"])
+            if started:
+                raise
+            await internal_error()(scope, receive, send_guarded)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        path: str = scope["path"]
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            raise UnknownHost(
+                "host_unknown", "This box does not go by that name.",
+                "Open the address that `scripts/run` printed.",
+            )  # fmt: skip
+        if path.startswith(INTERNAL):
+            if any(name in headers for name in _FORWARDED):
+                raise Refused("internal_only", "This part is for the box's own programs.")
+            return
+        if path == WEBHOOK:
+            return
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin):
+            raise Refused(
+                "origin_refused", "Another site's page may not use this box.",
+                "Open the box's own page.",
+            )  # fmt: skip
+        if scope["method"] not in _SAFE and CLIENT_HEADER not in headers:
+            raise Refused(
+                "client_header_missing", "The header X-Earshot-Client is missing.",
+                "Send `X-Earshot-Client: 1` with every request that changes something.",
+            )  # fmt: skip
+
+    def _is_own(self, origin: str) -> bool:
+        try:
+            parts = urlsplit(origin.lower())
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and parts.netloc in self._hosts
+
+    def _dress(self, headers: MutableHeaders, path: str, host: str) -> None:
+        own = host if host in self._hosts else ""
+        media = " ".join(filter(None, [f"ws://{own} wss://{own}" if own else "", self._media]))
+        # The page's own worker and recorded sound come as blobs from livekit-client.
+        headers["Content-Security-Policy"] = (
+            "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            "media-src 'self' blob:; worker-src 'self' blob:; "
+            f"connect-src 'self' {media}; object-src 'none'; base-uri 'none'; "
+            "form-action 'self'; frame-ancestors 'none'"
+        )
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["X-Frame-Options"] = "DENY"
+        headers["Referrer-Policy"] = "same-origin"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Permissions-Policy"] = (
+            "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
+        )
+        # A bundle may be kept, but is asked for again after an update; the rest is never kept.
+        headers["Cache-Control"] = "no-cache" if path.startswith("/static/") else "no-store"
+
+
+def own_hosts(http_port: int) -> frozenset[str]:
+    """Names this box goes by: loopback with the front port, and localhost on the socket."""
+    names = ("localhost", "127.0.0.1", "[::1]")
+    with_port = {f"{name}:{http_port}" for name in names}
+    return frozenset(with_port | ({*names} if http_port == 80 else {"localhost"}))
+
+
+async def _whole_body(scope: Scope, receive: Receive) -> Receive:
+    """Read the body now, within its limit, and hand it on in one piece.
+
+    Raises:
+        TooLarge: it is over the limit; the rest is not read.
+    """
+    limit = MAX_WEBHOOK_BYTES if scope["path"] == WEBHOOK else MAX_BODY_BYTES
+    if _declared(Headers(scope=scope).getlist("content-length")) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return _replay([message], receive)
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise _too_large(limit)
+    return _replay([{"type": "http.request", "body": bytes(body), "more_body": False}], receive)
+
+
+def _replay(messages: list[Message], receive: Receive) -> Receive:
+    async def next_message() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return next_message
+
+
+def _declared(lengths: Iterable[str]) -> int:
+    try:
+        return max((int(length) for length in lengths), default=0)
+    except ValueError as error:
+        raise BadInput("bad_request", "The header Content-Length is not a number.") from error
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("body_too_large", f"The request is over {limit >> 10} KiB.")

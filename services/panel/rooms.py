@@ -1,0 +1,212 @@
+"""LiveKit's rooms: made, looked into and closed. Every call has a deadline."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import aiohttp
+from livekit import api
+
+from appliance import logs
+from appliance.errors import NotReady, Refused
+from appliance.secrets import LiveKitKeys
+from appliance.store import Session
+
+AGENT_NAME = "appliance"
+AGENT_PREFIX = "agent-"
+# LiveKit answers in milliseconds; CreateDispatch waits for a worker's word.
+_TIMEOUT_S = 3.0
+_EMPTY_TIMEOUT_S = 60
+_DEPARTURE_TIMEOUT_S = 30
+# The caller and the agent, and an agent that takes over while the dead one is still listed.
+_MAX_PARTICIPANTS = 4
+
+log = logs.get(__name__)
+Answer = TypeVar("Answer")
+
+
+def caller_identity(session_id: str) -> str:
+    """How the caller is called in the room."""
+    return f"caller-{session_id}"
+
+
+@dataclass(frozen=True)
+class JoinToken:
+    """What lets one caller into one room."""
+
+    token: str
+    expires_at: datetime.datetime
+
+
+class Rooms(Protocol):
+    """What the panel asks of a media server."""
+
+    async def create(self, room: str, *, dispatch: str | None) -> None:
+        """Make the room; ``dispatch``: metadata of an agent to send there."""
+
+    async def names(self) -> set[str]:
+        """Every room there is."""
+
+    async def identities(self, room: str) -> set[str] | None:
+        """Who is in the room; None: there is no such room."""
+
+    async def dispatch(self, room: str, metadata: str) -> None:
+        """Send an agent into an existing room."""
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Put someone out of the room; no error if they are not there."""
+
+    async def delete(self, room: str) -> None:
+        """Close the room; no error if there is none."""
+
+    def token(self, session: Session, caller_name: str) -> JoinToken:
+        """A caller's token for this call's room and nothing else."""
+
+    def webhook_is_genuine(self, body: str, authorization: str) -> bool:
+        """Whether this webhook was signed by the media server."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class LiveKitRooms:
+    """Rooms of a livekit-server.
+
+    Args:
+        url: its HTTP address.
+        keys: what signs requests and tokens.
+        token_ttl_s: how long a caller's token may be used to join, in seconds.
+    """
+
+    def __init__(self, url: str, keys: LiveKitKeys, token_ttl_s: int) -> None:
+        self._keys = keys
+        self._ttl = datetime.timedelta(seconds=token_ttl_s)
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), trust_env=False
+        )
+        # Failover would look for other regions of its maker's cloud.
+        self._livekit = api.LiveKitAPI(
+            url, keys.api_key, keys.api_secret, session=self._http, failover=False
+        )
+        self._receiver = api.WebhookReceiver(api.TokenVerifier(keys.api_key, keys.api_secret))
+
+    async def create(self, room: str, *, dispatch: str | None) -> None:
+        """Make the room, or leave it as it is."""
+        agents = []
+        if dispatch is not None:
+            agents = [api.RoomAgentDispatch(agent_name=AGENT_NAME, metadata=dispatch)]
+        request = api.CreateRoomRequest(
+            name=room,
+            empty_timeout=_EMPTY_TIMEOUT_S,
+            departure_timeout=_DEPARTURE_TIMEOUT_S,
+            max_participants=_MAX_PARTICIPANTS,
+            agents=agents,
+        )
+        await _answered(self._livekit.room.create_room(request))
+
+    async def names(self) -> set[str]:
+        """Every room there is."""
+        found = await _answered(self._livekit.room.list_rooms(api.ListRoomsRequest()))
+        return {room.name for room in found.rooms}
+
+    async def identities(self, room: str) -> set[str] | None:
+        """Who is in the room; None: there is no such room."""
+        request = api.ListParticipantsRequest(room=room)
+        try:
+            found = await _answered(self._livekit.room.list_participants(request))
+        except _NotThere:
+            return None
+        gone = api.ParticipantInfo.State.DISCONNECTED
+        return {person.identity for person in found.participants if person.state != gone}
+
+    async def dispatch(self, room: str, metadata: str) -> None:
+        """Send an agent into an existing room."""
+        request = api.CreateAgentDispatchRequest(
+            agent_name=AGENT_NAME, room=room, metadata=metadata
+        )
+        await _answered(self._livekit.agent_dispatch.create_dispatch(request))
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Put someone out of the room; no error if they are not there."""
+        request = api.RoomParticipantIdentity(room=room, identity=identity)
+        try:
+            await _answered(self._livekit.room.remove_participant(request))
+        except _NotThere:
+            log.debug("participant_already_gone", room=room, identity=identity)
+
+    async def delete(self, room: str) -> None:
+        """Close the room; no error if there is none."""
+        try:
+            await _answered(self._livekit.room.delete_room(api.DeleteRoomRequest(room=room)))
+        except _NotThere:
+            log.debug("room_already_gone", room=room)
+
+    def token(self, session: Session, caller_name: str) -> JoinToken:
+        """A caller's token: one room, one microphone, text; no rights over rooms."""
+        expires_at = datetime.datetime.now(datetime.UTC) + self._ttl
+        grants = api.VideoGrants(
+            room_join=True,
+            room=session.room_name,
+            can_publish=True,
+            can_publish_sources=["microphone"],
+            can_publish_data=True,
+            can_subscribe=True,
+        )
+        token = (
+            api.AccessToken(self._keys.api_key, self._keys.api_secret)
+            .with_identity(caller_identity(session.id))
+            .with_name(caller_name)
+            .with_ttl(self._ttl)
+            .with_grants(grants)
+        )
+        return JoinToken(token.to_jwt(), expires_at)
+
+    def webhook_is_genuine(self, body: str, authorization: str) -> bool:
+        """Whether this webhook was signed by our server, over exactly these bytes."""
+        try:
+            self._receiver.receive(body, authorization)
+        except Exception as error:  # noqa: BLE001 - the verifier raises bare Exception for a bad hash
+            log.warning("webhook_refused", kind=type(error).__name__)
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+
+class _NotThere(NotReady):
+    """LiveKit knows no such room or participant."""
+
+
+async def _answered(request: Awaitable[Answer]) -> Answer:
+    """Await one request to LiveKit.
+
+    Raises:
+        NotReady: it does not answer (``livekit_unavailable``), or not found (``_NotThere``).
+        Refused: it refused; the keys do not match.
+    """
+    try:
+        return await request
+    except api.TwirpError as error:
+        if error.code == api.TwirpErrorCode.NOT_FOUND:
+            raise _NotThere("room_unknown", "The call's room does not exist.") from error
+        if error.status in (401, 403):
+            raise Refused(
+                "livekit_refused", "The media server does not accept the box's keys.",
+                "Restart the box, so that both read the same keys.",
+            ) from error  # fmt: skip
+        log.warning("livekit_error", code=error.code, status=error.status)
+        raise _unavailable() from error
+    except (TimeoutError, aiohttp.ClientError) as error:
+        raise _unavailable() from error
+
+
+def _unavailable() -> NotReady:
+    return NotReady(
+        "livekit_unavailable", "The media server does not answer.",
+        "It is started again by itself; try again in a few seconds.", can_retry=True,
+    )  # fmt: skip

@@ -1,0 +1,212 @@
+"""The repair loop: compares store, rooms and jobs, and mends what differs."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from appliance import logs
+from appliance.errors import ApplianceError
+from appliance.store import EndState
+from services.panel.calls import Call
+from services.panel.desk import Desk
+
+CALLER_GRACE_S = 20.0
+NEVER_JOINED_S = 30.0
+AGENT_GRACE_S = 5.0
+JOB_GRACE_S = 3.0
+"""How long an agent in a room may hold no stream: it has just come, or the panel has."""
+AGENT_GIVEN_UP_S = 60.0
+_LAST_WORDS_S = 5.0
+
+_EVERY_S = 0.5
+_EVERY_WHILE_DOWN_S = 0.1
+_EVERY_WHILE_IDLE_S = 5.0
+_ROOM_PREFIX = "call-"
+
+log = logs.get(__name__)
+
+
+class Watch:
+    """Looks at every open call twice a second; news wakes it earlier."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._livekit_down = False
+        self._looked_for_orphans = False
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            self._desk.news.clear()
+            try:
+                await self.step()
+            except ApplianceError as error:
+                # The store or LiveKit does not answer; the next round tries again.
+                log.warning("watch_round_failed", code=error.code)
+            except Exception:
+                # A mistake of ours in one round must not leave every call unwatched.
+                log.exception("watch_round_broken")
+            try:
+                await asyncio.wait_for(self._desk.news.wait(), self._pause_s())
+            except TimeoutError:
+                continue
+
+    def _pause_s(self) -> float:
+        if not len(self._desk.book) and not self._desk.leftovers:
+            return _EVERY_WHILE_IDLE_S
+        return _EVERY_WHILE_DOWN_S if self._livekit_down else _EVERY_S
+
+    async def step(self) -> None:
+        """One round.
+
+        Raises:
+            ApplianceError: the store does not answer.
+        """
+        desk = self._desk
+        # Noted before the store is read: a call opened in between is in neither list.
+        known = [call for call in desk.book if not call.being_made]
+        open_sessions = await asyncio.to_thread(desk.store.sessions.open)
+        open_ids = {session.id for session in open_sessions}
+        for session in open_sessions:
+            desk.book.add(session).session = session
+        for call in known:
+            if call.session.id not in open_ids:
+                await self._wind_up(call)
+        calls = [call for call in desk.book if call.session.id in open_ids and not call.being_made]
+        if self._looked_for_orphans and not open_sessions and not desk.leftovers:
+            return
+        try:
+            rooms = await desk.rooms.names()
+        except ApplianceError as error:
+            if not self._livekit_down:
+                log.warning("livekit_down", code=error.code, open_calls=len(open_sessions))
+            self._livekit_down = True
+            return
+        if self._livekit_down:
+            log.info("livekit_back", open_calls=len(open_sessions))
+        self._livekit_down = False
+        await self._close_orphans(rooms, open_ids)
+        await asyncio.gather(*(self._look_after(call, rooms) for call in calls))
+
+    async def _wind_up(self, call: Call) -> None:
+        """The agent ended this call in the store; let it say its last words, then close."""
+        now = self._desk.book.clock()
+        if call.closing_since is None:
+            call.closing_since = now
+        if call.job is None or now - call.closing_since > _LAST_WORDS_S:
+            await self._desk.close_room(call)
+
+    async def _close_orphans(self, rooms: set[str], open_ids: set[str]) -> None:
+        """Close rooms of calls of ours that have ended; other boxes' rooms are not ours."""
+        await self._desk.close_leftovers()
+        known = open_ids | {call.session.id for call in self._desk.book}
+        just_now = datetime.now(UTC) - timedelta(seconds=_LAST_WORDS_S)
+        for room in rooms:
+            session_id = room.removeprefix(_ROOM_PREFIX)
+            if not room.startswith(_ROOM_PREFIX) or session_id in known:
+                continue
+            try:
+                session = await asyncio.to_thread(self._desk.store.sessions.get, session_id)
+            except ApplianceError:
+                continue
+            if session.ended_at is not None and session.ended_at < just_now:
+                self._desk.leftovers.add(room)
+        self._looked_for_orphans = True
+
+    async def _look_after(self, call: Call, rooms: set[str]) -> None:
+        """Mend one call; a failure here is no other call's."""
+        try:
+            if call.session.room_name not in rooms:
+                await self._make_again(call)
+                return
+            identities = await self._desk.rooms.identities(call.session.room_name)
+            if identities is None:
+                return
+            call.see(identities)
+            if await self._ended(call, call.caller in identities):
+                return
+            await self._mend_agent(call)
+        except ApplianceError as error:
+            log.warning("call_not_mended", session=call.session.id, code=error.code)
+
+    async def _make_again(self, call: Call) -> None:
+        """LiveKit was restarted and has forgotten the room; all its people are still out there."""
+        session = await asyncio.to_thread(self._desk.store.sessions.get, call.session.id)
+        if not session.is_open:
+            return
+        if session.joined_at is None and await self._ended(call, caller_present=False):
+            return
+        # Without an agent: the one that was there comes back by itself, as the caller does.
+        await self._desk.rooms.create(session.room_name, dispatch=None)
+        now = self._desk.book.clock()
+        call.agents_present = set()
+        call.agent_missing_since = now
+        call.caller_missing_since = now if session.joined_at else None
+        call.unheld_since = None
+        log.warning("room_made_again", session=session.id)
+        self._desk.news.set()
+
+    async def _ended(self, call: Call, caller_present: bool) -> bool:
+        """Whether the call is over: nobody came, the caller left, or it lasted too long."""
+        now = self._desk.book.clock()
+        end = self._desk.end
+        if now - call.opened_at > self._desk.settings.agent.max_call_s:
+            return await end(call.session.id, EndState.TIMED_OUT, "the longest call is over")
+        if caller_present:
+            call.caller_missing_since = None
+            if call.session.joined_at is None:
+                await asyncio.to_thread(self._desk.store.sessions.mark_joined, call.session.id)
+            return False
+        if call.session.joined_at is None:
+            if now - call.opened_at > NEVER_JOINED_S:
+                return await end(call.session.id, EndState.FAILED, "never joined")
+            return False
+        if call.caller_missing_since is None:
+            call.caller_missing_since = now
+        if now - call.caller_missing_since > CALLER_GRACE_S:
+            return await end(call.session.id, EndState.CALLER_LEFT)
+        return False
+
+    async def _mend_agent(self, call: Call) -> None:
+        """One living agent that holds a stream, or one on its way."""
+        desk, now = self._desk, self._desk.book.clock()
+        room = call.session.room_name
+        await self._remove_extra(call, room)
+        living = call.living_agents
+        if call.job is not None and call.job.identity in living:
+            call.unheld_since = call.agentless_since = None
+            call.agent_missing_since = now
+            return
+        if call.job is None and living:
+            # Its hello is on its way, or it died while no panel was there to see it.
+            call.unheld_since = now if call.unheld_since is None else call.unheld_since
+            if now - call.unheld_since > JOB_GRACE_S:
+                call.unheld_since = None
+                for identity in sorted(living):
+                    await desk.rooms.remove(room, identity)
+                await desk.agent_died(call, min(living))
+            return
+        due = call.agent_missing_since + AGENT_GRACE_S
+        if call.job is None and call.dispatch_at is not None:
+            due = call.dispatch_at
+        if now >= due:
+            await self._send_or_give_up(call)
+
+    async def _send_or_give_up(self, call: Call) -> None:
+        now = self._desk.book.clock()
+        if call.agentless_since is None:
+            call.agentless_since = now
+        if now - call.agentless_since > AGENT_GIVEN_UP_S:
+            await self._desk.end(call.session.id, EndState.FAILED, "no agent came")
+            return
+        await self._desk.send_agent(call)
+
+    async def _remove_extra(self, call: Call, room: str) -> None:
+        """Put out the dead, and whoever talks beside the agent that holds the call."""
+        extra = call.agents_present & call.dead
+        if call.job is not None and call.job.identity in call.agents_present:
+            extra = call.agents_present - {call.job.identity}
+        for identity in sorted(extra):
+            await self._desk.rooms.remove(room, identity)
+            call.dead.add(identity)
