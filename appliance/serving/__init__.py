@@ -1,5 +1,7 @@
 """What every model service is made of: a lifecycle, a queue with priorities, and its HTTP."""
 
+from fastapi import APIRouter, Request
+
 from appliance.serving.app import create_app
 from appliance.serving.engine import Engine
 from appliance.serving.requests import primed, stream, streamed
@@ -7,9 +9,11 @@ from appliance.serving.scheduler import Job, Priority, Scheduler, State
 from appliance.serving.server import serve
 
 __all__ = [
+    "APIRouter",
     "Engine",
     "Job",
     "Priority",
+    "Request",
     "Scheduler",
     "State",
     "create_app",

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 
-from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.errors import NotReady
-from appliance.serving import stream
+from appliance.serving import APIRouter, Request, stream
 from appliance.serving.requests import priority_of
 from appliance.settings import Settings
 from services.stt import formats

@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from appliance.errors import BadInput, Refused, TooLarge
+from appliance.serving import Request
 
 _JSON_MB = 25
 """A JSON body is held in memory several times over; a form goes to disk."""
