@@ -14,7 +14,7 @@ from appliance.errors import ApplianceError, BadSettings
 
 # In the order in which help lists them.
 NOUNS = (
-    "run", "down", "status", "logs", "restart", "doctor", "call", "models", "sessions", "docs",
+    "run", "down", "status", "logs", "restart", "doctor", "call", "models", "sessions", "prove_offline", "docs",
 )  # fmt: skip
 
 UNEXPECTED_EXIT = 1

@@ -1,0 +1,84 @@
+"""A network namespace with loopback and one cable to nowhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from appliance.errors import NotReady
+
+NEAR, FAR = "10.99.0.1", "10.99.0.2"
+TOOLS = {"strace": "strace", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
+
+
+def require_tools() -> None:
+    """Name what the proof needs and the machine lacks.
+
+    Raises:
+        NotReady: something is missing.
+    """
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        packages = " ".join(sorted({TOOLS[tool] for tool in missing}))
+        raise NotReady(
+            "tools_missing", f"The proof needs {', '.join(missing)}.",
+            f"Install with: apt-get install -y {packages}",
+        )  # fmt: skip
+
+
+def enter_command() -> list[str]:
+    """What runs a command in a network namespace of its own; root is not needed."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", "--net", *user, "--kill-child", "--fork"]
+
+
+@contextmanager
+def cable() -> Iterator[None]:
+    """Bring up loopback and a veth pair whose far end lies in another namespace; no route."""
+    far = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+    try:
+        _wait_for_namespace(far.pid)
+        _run("ip", "link", "set", "lo", "up")
+        _run("ip", "link", "add", "earshot0", "type", "veth", "peer", "name", "earshot1")
+        _run("ip", "link", "set", "earshot1", "netns", str(far.pid))
+        _run("ip", "address", "add", f"{NEAR}/24", "dev", "earshot0")
+        _run("ip", "link", "set", "earshot0", "up")
+        inside = ("nsenter", "--net", "--target", str(far.pid))
+        _run(*inside, "ip", "address", "add", f"{FAR}/24", "dev", "earshot1")
+        _run(*inside, "ip", "link", "set", "earshot1", "up")
+        yield
+    finally:
+        far.kill()
+        far.wait()
+
+
+def _wait_for_namespace(pid: int) -> None:
+    """Return once the process has left our namespace; it does so before it becomes `sleep`."""
+    here = os.readlink("/proc/self/ns/net")  # noqa: PTH115
+    while psutil.pid_exists(pid) and os.readlink(f"/proc/{pid}/ns/net") == here:  # noqa: PTH115
+        os.sched_yield()
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotReady(
+            "no_namespace", f"`{' '.join(command)}` was refused here: {done.stderr.strip()}.",
+            "Run the proof as root, or allow unprivileged user namespaces.",
+        )  # fmt: skip
+
+
+def own_addresses() -> set[str]:
+    """Every address of this namespace."""
+    return {
+        entry.address.split("%")[0]
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family in (socket.AF_INET, socket.AF_INET6)
+    }

@@ -1,0 +1,164 @@
+"""Inside the namespace: the box runs under strace, a call is held, the trace is judged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__
+from appliance.errors import ApplianceError
+from appliance.proof import ice, room, trace
+from appliance.settings import PROJECT_DIR, Settings, load_settings, sealed_environment
+from appliance.supervision import sweep
+
+AFTER_CALL_S = 35
+_START_S = 300
+_STOP_S = 60
+_APPLIANCE = [sys.executable, "-m", "appliance.cli"]
+
+
+@dataclass
+class Order:
+    """What the namespace is asked to do; a JSON file hands it over."""
+
+    folder: str
+    recording: str
+    negative_control: bool = False
+
+
+@dataclass
+class Proof:
+    """What was seen."""
+
+    date: str
+    version: str
+    programs: list[str] = field(default_factory=list)
+    seconds_watched: int = 0
+    calls_traced: int = 0
+    attempts: list[str] = field(default_factory=list)
+    stun: list[str] = field(default_factory=list)
+    call: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether a call was answered and nothing tried to leave."""
+        answered = bool(self.call) and all(turn["answered"] for turn in self.call["turns"])
+        return answered and not (self.attempts or self.stun or self.problem)
+
+
+def watch(order_file: Path) -> int:
+    """Run the proof and write ``proof.json`` beside the order; 0 when it holds."""
+    order = Order(**json.loads(order_file.read_text()))
+    proof = Proof(datetime.now(UTC).isoformat(timespec="seconds"), __version__)
+    try:
+        with room.cable():
+            _hold_a_call(order, proof)
+    except ApplianceError as error:
+        proof.problem = str(error)
+    Path(order.folder, "proof.json").write_text(json.dumps(asdict(proof), indent=1))
+    return 0 if proof.holds else 1
+
+
+def _hold_a_call(order: Order, proof: Proof) -> None:
+    settings = load_settings()
+    traced = Path(order.folder, "trace.txt")
+    log = Path(order.folder, "box.log")
+    own = room.own_addresses()
+    began = time.monotonic()
+    control = [room.FAR] if order.negative_control else []
+    with log.open("w") as output:
+        box = subprocess.Popen(
+            ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none",
+             "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(traced),
+             sys.executable, "-m", "appliance.proof.traced", *control],
+            cwd=PROJECT_DIR, env=sealed_environment(), stdout=output, stderr=output,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        proof.programs = _until_ready(box, log)
+        proof.stun = ice.public(asyncio.run(_ask_for_ice(settings)), own)
+        proof.call = _call(order.recording)
+        _watch_on(box, AFTER_CALL_S)
+    finally:
+        _stop(box, settings)
+    proof.seconds_watched = round(time.monotonic() - began)
+    with traced.open(errors="replace") as lines:
+        seen = list(lines)
+    proof.calls_traced = len(seen)
+    proof.attempts = sorted({str(attempt) for attempt in trace.attempts(seen, own)})
+    if not seen:
+        proof.problem = "strace saw nothing at all, so nothing is proved."
+
+
+def _until_ready(box: subprocess.Popen[bytes], log: Path) -> list[str]:
+    """Wait for the box; returns its programs."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if box.poll() is not None:
+            raise ApplianceError("did_not_start", f"The box did not start: {_tail(log)}")
+        answer = _json("status", "--json")
+        if answer.get("ready"):
+            return [program["name"] for program in answer["programs"]]
+    raise ApplianceError(
+        "did_not_start", f"The box was not ready within {_START_S} s: {_tail(log)}"
+    )
+
+
+def _call(recording: str) -> dict[str, Any]:
+    return _json("call", "--json", recording)
+
+
+def _json(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [*_APPLIANCE, *arguments], cwd=PROJECT_DIR, env=sealed_environment(),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {}
+    return answer
+
+
+async def _ask_for_ice(settings: Settings) -> list[str]:
+    import httpx
+
+    front = f"http://127.0.0.1:{settings.front.http_port}"
+    headers = {"X-Earshot-Client": "1"}
+    async with httpx.AsyncClient(base_url=front, headers=headers, trust_env=False) as http:
+        answer = (await http.post("/api/v1/sessions", json={})).raise_for_status().json()
+        urls = await ice.handed_out(answer["url"], answer["token"])
+        await http.post(f"/api/v1/sessions/{answer['session_id']}/end", json={})
+    return urls
+
+
+def _watch_on(box: subprocess.Popen[bytes], seconds: float) -> None:
+    """Let the box run on; what is traced meanwhile counts, too."""
+    try:
+        box.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+    raise ApplianceError("died", "The box ended by itself while it was watched.")
+
+
+def _stop(box: subprocess.Popen[bytes], settings: Settings) -> None:
+    _json("down")
+    try:
+        box.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        sweep(settings.run_dir, grace_s=0)
+        box.kill()
+        box.wait()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing."

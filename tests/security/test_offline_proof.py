@@ -1,0 +1,30 @@
+"""Nothing leaves the box: seen by strace in a namespace without a route, for a whole call."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.proof.proving import prove
+from appliance.settings import Settings
+from tests.box import PROGRAMS
+from tests.results import note
+
+pytestmark = [pytest.mark.security, pytest.mark.timeout(700)]
+
+
+def test_a_whole_call_stays_on_the_box() -> None:
+    proof = prove(Settings())
+    note("offline proof", watched_s=proof.seconds_watched, calls=proof.calls_traced)
+    assert proof.holds, proof
+    assert set(PROGRAMS) <= set(proof.programs)
+    assert proof.attempts == []
+    assert proof.calls_traced > 100
+    assert "paris" in proof.call["turns"][0]["answered"].lower()
+
+
+def test_one_packet_makes_it_fail() -> None:
+    proof = prove(Settings(), negative_control=True)
+    assert not proof.holds
+    assert not proof.problem
+    assert len(proof.attempts) == 1
+    assert "10.99.0.2 port 9" in proof.attempts[0]
