@@ -12,6 +12,8 @@ from appliance.errors import BadInput, TooLarge
 from services.stt.vocabulary import RATE_HZ, Samples
 
 _BLOCK_S = 4
+# What is read when a file breaks off is lost, so it is read in small steps.
+_STEP_S = 0.5
 _MOST_CHANNELS = 16
 _RATES_HZ = range(1_000, 768_001)
 _MOST_BAD_PACKETS = 50
@@ -115,7 +117,7 @@ def _by_libsndfile(sound: Any, max_audio_s: float) -> Iterator[Samples]:
     last = False
     while not last:
         try:
-            block = sound.read(_BLOCK_S * sound.samplerate, dtype="float32", always_2d=True)
+            block = sound.read(round(_STEP_S * sound.samplerate), dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError):
             _log.info("audio_breaks_off", container=sound.format)
             block = np.zeros((0, 1), np.float32)

@@ -15,6 +15,7 @@ TIMED = frozenset({"verbose_json", "srt", "vtt"})
 _CUE_CHARS = 84
 _CUE_S = 7.0
 _PAUSE_S = 1.0
+_CLAUSE_ENDS = tuple(",;:、，")  # noqa: RUF001  the last two are Chinese
 _SENTENCE_ENDS = tuple(".?!…。？！")  # noqa: RUF001  the last three are Chinese
 
 
@@ -23,22 +24,32 @@ def cues(words: Sequence[Word]) -> list[list[Word]]:
     groups: list[list[Word]] = []
     for word in words:
         group = groups[-1] if groups else []
-        if not group or _is_full(group, word):
+        if not group or _is_over(group[-1], word):
             groups.append([word])
+        elif _is_full(group, word):
+            comma = _late_comma(group)
+            groups.append([*group[comma:], word])
+            del group[comma:]
         else:
             group.append(word)
     return groups
 
 
+def _is_over(last: Word, word: Word) -> bool:
+    return last.text.endswith(_SENTENCE_ENDS) or word.start_s - last.end_s > _PAUSE_S
+
+
 def _is_full(group: Sequence[Word], word: Word) -> bool:
-    last = group[-1]
     chars = sum(len(w.text) for w in group) + len(word.text)
-    return (
-        last.text.endswith(_SENTENCE_ENDS)
-        or word.start_s - last.end_s > _PAUSE_S
-        or word.end_s - group[0].start_s > _CUE_S
-        or chars > _CUE_CHARS
-    )
+    return word.end_s - group[0].start_s > _CUE_S or chars > _CUE_CHARS
+
+
+def _late_comma(group: Sequence[Word]) -> int:
+    """Index after the last comma in the group's second half; its length if there is none."""
+    for index in range(len(group), len(group) // 2, -1):
+        if group[index - 1].text.endswith(_CLAUSE_ENDS):
+            return index
+    return len(group)
 
 
 def segments(transcript: Transcript, temperature: float = 0.0) -> list[dict[str, Any]]:

@@ -1,0 +1,50 @@
+"""Who reaches the model next."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from services.stt.turnstile import Turnstile
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_most_urgent_waiter_goes_first_and_equals_in_order() -> None:
+    turnstile = Turnstile()
+    order: list[str] = []
+
+    def wait(name: str, rank: int) -> None:
+        with turnstile.turn(rank):
+            order.append(name)
+
+    with turnstile.turn(0):
+        threads = []
+        for number, (name, rank) in enumerate(
+            [("interim", 4), ("first live", 0), ("speculative", 2), ("second live", 0)], start=1
+        ):
+            thread = threading.Thread(target=wait, args=(name, rank))
+            thread.start()
+            threads.append(thread)
+            _until_waiting(turnstile, number)
+        assert order == []
+    for thread in threads:
+        thread.join(5)
+    assert order == ["first live", "second live", "speculative", "interim"]
+
+
+def _until_waiting(turnstile: Turnstile, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while len(turnstile._waiting) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_an_error_inside_frees_the_model() -> None:
+    turnstile = Turnstile()
+    with pytest.raises(ValueError, match="inside"), turnstile.turn(0):
+        raise ValueError("inside")
+    with turnstile.turn(0):
+        pass
