@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +47,7 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     """The secret in this file; made there, whole and 0600, if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
         with os.fdopen(descriptor, "w") as file:
             file.write(make())
             file.flush()
@@ -58,5 +58,5 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
         except FileExistsError:
             pass
         finally:
-            draft.unlink()
+            Path(draft).unlink()
     return path.read_text().strip()
