@@ -1,0 +1,178 @@
+"""The scripts people type: what they say when something is missing or wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
+# What any Linux has; everything else is for set-up to ask for.
+BASE_TOOLS = (
+    "awk", "basename", "bash", "cat", "cut", "df", "dirname", "find", "flock", "grep", "head", "id",
+    "mkdir", "readlink", "rm", "sha256sum", "sort", "tr", "xargs",
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the scripts, as in a clone that nobody has set up."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "clone/scripts")
+    for lock in ROOT.glob("requirements*.lock"):
+        shutil.copy(lock, tmp_path / "clone")
+    return tmp_path / "clone"
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A folder of programs that has the base tools and nothing else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in BASE_TOOLS:
+        found = shutil.which(name)
+        assert found, name
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def stand_in(folder: Path, name: str, body: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/usr/bin/env bash\n{body}\n")
+    path.chmod(0o755)
+
+
+def call(*command: str | Path, path: Path | None = None, cwd: Path | None = None):
+    env = {**os.environ, "PATH": str(path)} if path else None
+    return subprocess.run(
+        [str(part) for part in command], env=env, cwd=cwd, text=True, capture_output=True,
+        timeout=30, check=False,
+    )  # fmt: skip
+
+
+def test_setup_names_everything_that_is_missing_in_one_line(project: Path, bare_path: Path) -> None:
+    done = call(project / "scripts/setup", "--test", path=bare_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for what in ("python3-venv", "g++", "chromium", "strace"):
+        assert what in done.stderr
+    assert "apt-get install" in done.stderr
+    assert not (project / ".venv").exists()
+
+
+def test_setup_asks_for_no_test_tools_when_nothing_is_tested(
+    project: Path, bare_path: Path
+) -> None:
+    done = call(project / "scripts/setup", path=bare_path)
+    assert done.returncode == 1
+    assert "g++" in done.stderr
+    assert "chromium" not in done.stderr
+
+
+def test_setup_says_when_the_python_is_too_old(project: Path, bare_path: Path) -> None:
+    stand_in(bare_path, "python3", "exit 1")
+    done = call(project / "scripts/setup", path=bare_path)
+    assert "Python 3.11 to 3.13" in done.stderr
+
+
+def test_setup_says_when_the_disk_is_too_small(project: Path, bare_path: Path) -> None:
+    (bare_path / "df").unlink()
+    stand_in(bare_path, "df", "echo head; echo /dev/disk 9000 8900 100 99% /")
+    done = call(project / "scripts/setup", path=bare_path)
+    assert done.returncode == 1
+    assert "5 GB" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_setup_says_when_a_download_fails_and_can_be_run_again(
+    project: Path, bare_path: Path
+) -> None:
+    stand_in(bare_path, "c++", "exit 0")
+    # A Python that makes an environment whose pip finds no network.
+    broken = 'echo "ERROR: Could not resolve host"; exit 1'
+    stand_in(
+        bare_path,
+        "python3",
+        "case \"$*\" in *'-m venv'*) mkdir -p .venv/bin; printf '%s' '#!/usr/bin/env bash\n"
+        f'[ "$1" = -c ] || {{ {broken}; }}\' >.venv/bin/python; chmod +x .venv/bin/python;; esac',
+    )
+    (bare_path / "chmod").symlink_to(shutil.which("chmod") or "")
+    for _ in range(2):
+        done = call(project / "scripts/setup", path=bare_path)
+        assert done.returncode == 1
+        assert "A download for packages failed" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "packages.log" in done.stderr
+    assert not (project / ".cache/stamps/packages").exists()
+
+
+def test_setup_refuses_a_misspelt_option(project: Path) -> None:
+    done = call(project / "scripts/setup", "--tests")
+    assert done.returncode == 1
+    assert "usage" in done.stderr
+
+
+def test_the_command_says_in_one_line_what_to_run_first(project: Path) -> None:
+    done = call(project / "scripts/appliance", "status")
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert f"{project}/scripts/setup" in done.stderr
+
+
+def test_the_command_works_through_a_link_and_from_where_the_caller_stands(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / ".venv/bin").mkdir(parents=True)
+    stand_in(project / ".venv/bin", "python", 'echo "$PWD" "$@"')
+    link = tmp_path / "earshot"
+    link.symlink_to(project / "scripts/appliance")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = call(link, "call", "a b.wav", cwd=elsewhere)
+    assert done.stdout.split() == [
+        str(elsewhere), "-P", "-m", "appliance.cli", "call", "a", "b.wav",
+    ]  # fmt: skip
+
+
+def test_test_refuses_a_category_that_does_not_exist(project: Path) -> None:
+    done = call(project / "scripts/test", "units")
+    assert done.returncode == 1
+    assert "no category units" in done.stderr
+
+
+def test_a_locked_package_comes_with_its_hashes() -> None:
+    done = call(
+        "bash", "-c", ". scripts/lib.sh; locked requirements.lock llama-cpp-python; echo; "
+        "locked_without requirements.lock llama-cpp-python", cwd=ROOT,
+    )  # fmt: skip
+    only, rest = done.stdout.split("\n\n", 1)
+    assert only.startswith("llama-cpp-python==")
+    assert "--hash=sha256:" in only
+    assert "llama-cpp-python" not in rest
+    assert "faster-whisper==" in rest
+
+
+def test_the_list_for_development_holds_everything_of_the_other() -> None:
+    def pins(name: str) -> set[str]:
+        lines = (ROOT / name).read_text().splitlines()
+        return {line for line in lines if line[:1].isalnum()}
+
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci/run"], ids=lambda path: path.name)
+def test_a_script_is_sound(script: Path) -> None:
+    assert script.name == "lib.sh" or os.access(script, os.X_OK)
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = call(shellcheck, "--external-sources", script, cwd=ROOT)
+    assert done.stdout == ""
+
+
+def test_ci_runs_what_people_run() -> None:
+    assert 'exec "$(dirname "$0")/../scripts/test"' in (ROOT / ".ci/run").read_text()
