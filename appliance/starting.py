@@ -30,6 +30,7 @@ CORE_LOST_EXIT = 70
 # Models of tens of gigabytes come from slow disks.
 _READY_WITHIN_S = 900.0
 _POLL_S = 0.25
+_SWEEP_GRACE_S = 3.0
 # A program that ended this often while the box starts will not come up.
 _ENOUGH_ENDS = 3
 _PR_SET_PDEATHSIG = 1
@@ -107,11 +108,12 @@ def start(settings: Settings, *, detach: bool, report: Report) -> int:
     with signals.caught():
         preflight.prepare_folders(settings)
         with _box_lock(settings) as lock:
-            sweep(settings.run_dir, grace_s=1.0)
+            sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)
             for warning in preflight.check(settings):
                 report.warn(warning)
             if signals.asked:
                 raise Interrupted("interrupted", "Earshot was not started.")
+            render(settings)
             supervisor = _spawn(settings, lock, tied=not detach)
         # From here on supervisord alone holds the lock: it ends with the box.
         try:
@@ -170,19 +172,29 @@ def _stop_members(
     reap: Callable[[], object] = lambda: None,
 ) -> None:
     """Ask supervisord to stop, wait for every process, and end what is left."""
-    try:
-        supervisor_of(settings).shutdown()
-    except ApplianceError:
-        # It is not there yet or no more, or hangs: SIGTERM is its other ear.
-        for process in members(settings.run_dir):
-            with suppress(psutil.Error):
-                if "supervisor.supervisord" in process.cmdline():
-                    process.terminate()
+    if not _ask_supervisord(settings):
+        # Nobody is left to stop the others.
+        sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)
+        return
     until = time.monotonic() + settings.agent.drain_s + 12
     while members(settings.run_dir) and not hurried() and time.monotonic() < until:
         reap()
         time.sleep(0.1)
     sweep(settings.run_dir, grace_s=0.0)
+
+
+def _ask_supervisord(settings: Settings) -> bool:
+    """Tell supervisord to stop everything; False where there is none."""
+    with suppress(ApplianceError):
+        supervisor_of(settings).shutdown()
+        return True
+    # Before its socket is there, or when it hangs, SIGTERM is its other ear.
+    for process in members(settings.run_dir):
+        with suppress(psutil.Error):
+            if "supervisor.supervisord" in process.cmdline():
+                process.terminate()
+                return True
+    return False
 
 
 @contextmanager
@@ -205,7 +217,6 @@ def _box_lock(settings: Settings) -> Iterator[int]:
 def _spawn(settings: Settings, lock: int, *, tied: bool) -> subprocess.Popen[bytes]:
     """Start supervisord, in a session of its own so that Ctrl-C reaches it through us alone."""
     records_path(settings.run_dir).unlink(missing_ok=True)
-    render(settings)
     environment = {
         **sealed_environment(),
         MARK: str(settings.run_dir),

@@ -75,11 +75,15 @@ class Supervisor:
             TimedOut: it is still there after ``deadline_s``.
         """
         until = time.monotonic() + deadline_s
+        accepted = False
         while True:
             # Between its death and its next start a program cannot be stopped: ask again.
-            self._call("stopProcess", f"{GROUP}:{name}", False, allowed=_NOT_RUNNING)
-            info = self.process(name)
-            if info.state in ("STOPPED", "FATAL"):
+            # Never after it was accepted: somebody else may have started it by then.
+            accepted = accepted or self._call(
+                "stopProcess", f"{GROUP}:{name}", False, allowed=_NOT_RUNNING
+            )
+            state = self.process(name).state
+            if state in ("STOPPED", "FATAL") or (accepted and state != "STOPPING"):
                 return
             if time.monotonic() > until:
                 raise TimedOut("stop_timed_out", f"{name} did not stop within {deadline_s:.0f} s.")
