@@ -48,7 +48,9 @@ def stand_in(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def call(*command: str | Path, path: Path | None = None, cwd: Path | None = None):
+def call(
+    *command: str | Path, path: Path | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PATH": str(path)} if path else None
     return subprocess.run(
         [str(part) for part in command], env=env, cwd=cwd, text=True, capture_output=True,
