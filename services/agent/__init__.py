@@ -1,0 +1,1 @@
+"""The voice: LiveKit on one side, the three model services on the other."""

@@ -1,0 +1,155 @@
+"""What the caller hears when a part of the box fails: recorded, so that it needs no part."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from livekit import rtc
+from livekit.agents import AgentSession, ErrorEvent, UserStateChangedEvent
+from livekit.agents.voice.speech_handle import SpeechHandle
+
+from appliance import logs
+from appliance.audio import read_audio
+
+log = logs.get(__name__)
+
+TOPIC = "appliance.notice"
+_FOLDER = Path(__file__).parent / "sounds"
+_FRAME_S = 0.05
+
+
+class Line(NamedTuple):
+    """Something recorded: its file's stem is the code the page gets."""
+
+    code: str
+    words: str
+
+
+STT_FAILED = Line("stt_failed", "Sorry, I could not hear that. Please say it again in a moment.")
+LLM_FAILED = Line(
+    "llm_failed", "Sorry, I lost my train of thought. Please ask me again in a moment."
+)
+TTS_FAILED = Line("tts_failed", "Sorry, I lost my voice for a moment. Please ask me again.")
+NOT_CAUGHT = Line("not_caught", "Sorry, I did not catch that.")
+ONE_MOMENT = Line("one_moment", "One moment, please.")
+BACK = Line("back", "Sorry, I was gone for a moment. I am back now.")
+LINES = (STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK)
+
+_BY_ERROR = {"stt_error": STT_FAILED, "llm_error": LLM_FAILED, "tts_error": TTS_FAILED}
+
+
+@cache
+def _sound(line: Line) -> tuple[bytes, int]:
+    """The recording as mono s16le and its rate in Hz."""
+    recording = read_audio(_FOLDER / f"{line.code}.flac")
+    return recording.to_s16le(), recording.rate_hz
+
+
+async def frames(line: Line) -> AsyncIterator[rtc.AudioFrame]:
+    """The recording in short frames."""
+    pcm, rate_hz = _sound(line)
+    step = round(rate_hz * _FRAME_S) * 2
+    for start in range(0, len(pcm), step):
+        piece = pcm[start : start + step]
+        yield rtc.AudioFrame(piece, rate_hz, 1, len(piece) // 2)
+
+
+def load_sounds() -> None:
+    """Read all recordings, so that none is read while somebody waits."""
+    for line in LINES:
+        _sound(line)
+
+
+class Apologies:
+    """Speaks once for each failure that the caller would otherwise meet as silence.
+
+    Args:
+        session: the talk.
+        owes_answer: whether the caller's turn has ended and its answer is not spoken yet.
+        publish: sends a text to the room on a topic.
+    """
+
+    def __init__(
+        self,
+        session: AgentSession[Any],
+        owes_answer: Callable[[], bool],
+        publish: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        self._session = session
+        self._owes_answer = owes_answer
+        self._publish = publish
+        self._waiting: Line | None = None
+        self._spoken: set[str] = set()
+        self._handle: SpeechHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        session.on("error", self._on_error)
+        session.on("user_state_changed", self._on_user_state)
+        session.on("conversation_item_added", self._on_item)
+
+    def say(self, line: Line) -> SpeechHandle | None:
+        """Speak a recording and tell the page; None when the talk is over."""
+        if self._closed:
+            return None
+        try:
+            handle = self._session.say(line.words, audio=frames(line), add_to_chat_ctx=False)
+        except RuntimeError:
+            # The session closes; there is nobody to speak to.
+            return None
+        task = asyncio.create_task(self._notify(line), name="apology.notify")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return handle
+
+    def not_caught(self) -> None:
+        """The caller spoke at some length and no word was heard."""
+        if not self._is_speaking and self._session.agent_state == "listening":
+            self._speak(NOT_CAUGHT)
+
+    def new_attempt(self) -> None:
+        """The model is asked again, so an earlier failure may not matter any more."""
+        self._waiting = None
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._closed = True
+
+    @property
+    def _is_speaking(self) -> bool:
+        return self._handle is not None and not self._handle.done()
+
+    def _speak(self, line: Line) -> None:
+        if not self._is_speaking and line.code not in self._spoken:
+            self._spoken.add(line.code)
+            self._handle = self.say(line)
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        kind = getattr(event.error, "type", "")
+        if getattr(event.error, "recoverable", True) or kind not in _BY_ERROR:
+            return
+        line = _BY_ERROR[kind]
+        log.warning("service_failed", code=line.code)
+        if line is STT_FAILED or self._owes_answer():
+            self._speak(line)
+        else:
+            # It failed while the caller may still be speaking: nothing is owed yet.
+            self._waiting = line
+
+    def _on_user_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._spoken.clear()
+
+    def _on_item(self, event: Any) -> None:
+        if getattr(event.item, "role", None) == "user":
+            self._spoken.clear()
+            if self._waiting is not None:
+                line, self._waiting = self._waiting, None
+                self._speak(line)
+
+    async def _notify(self, line: Line) -> None:
+        await self._publish(json.dumps({"code": line.code, "message": line.words}), TOPIC)

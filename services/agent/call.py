@@ -1,0 +1,227 @@
+"""One call from its first word to its named end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+
+from livekit import rtc
+from livekit.agents import (
+    AgentSession,
+    APIConnectOptions,
+    CloseEvent,
+    JobContext,
+    TurnHandlingOptions,
+    inference,
+    tts,
+)
+from livekit.agents.voice.agent_session import SessionConnectOptions
+from livekit.agents.voice.room_io import AudioInputOptions, AudioOutputOptions, RoomOptions
+from pydantic import ValidationError
+
+from appliance import logs
+from appliance.errors import ApplianceError, BadInput
+from appliance.personas import Persona
+from appliance.settings import Settings
+from appliance.store import Store
+from services.agent import voice
+from services.agent.apology import BACK, Apologies
+from services.agent.clauses import ClauseTokenizer
+from services.agent.ear import Ear, EarEvents
+from services.agent.ending import Ending
+from services.agent.mind import first_context, make_mind
+from services.agent.panel_line import PanelLine
+from services.agent.pauses import PatientDetector
+from services.agent.speaker import Speaker
+from services.agent.turns import TurnLog
+from services.agent.upstream import Upstream
+from services.agent.utterance import RATE_HZ
+
+log = logs.get(__name__)
+
+# Less voice than this may be a cough or a chair.
+_CLEARLY_VOICED_S = 1.0
+_FALSE_ALARM_S = 1.5
+_MODEL_SILENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the panel asks of a job."""
+
+    session_id: str
+    persona: Persona
+    resumed: bool
+
+    @classmethod
+    def read(cls, metadata: str) -> Plan:
+        """The plan in a dispatch's metadata.
+
+        Raises:
+            BadInput: it is not what a panel of this version writes.
+        """
+        try:
+            raw = json.loads(metadata)
+            return cls(
+                session_id=str(raw["session_id"]),
+                persona=Persona.model_validate(raw["persona"]),
+                resumed=bool(raw.get("resumed", False)),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise BadInput(
+                "dispatch_unreadable", "The call's dispatch cannot be read.",
+                "Are the panel and the agent of the same version?",
+            ) from error  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a job's process has ready before its call comes."""
+
+    settings: Settings
+    store: Store
+    ear_detector: inference.VAD
+    session_detector: inference.VAD
+
+
+class Call:
+    """One job: joins the room, talks, and writes how it ended."""
+
+    def __init__(self, ctx: JobContext, plan: Plan, equipment: Equipment) -> None:
+        self._ctx = ctx
+        self._plan = plan
+        self._settings = equipment.settings
+        self._store = equipment.store
+        self._line = PanelLine(
+            self._settings.socket("panel"), plan.session_id, ctx.local_participant_identity,
+            os.getpid(),
+        )  # fmt: skip
+        self._turns = TurnLog(self._store, plan.session_id, self._publish)
+        self._voice = voice.Voice(
+            Upstream.of("tts", self._settings, plan.session_id),
+            voice=plan.persona.voice or self._settings.tts.voice,
+            on_text=self._turns.sent_to_voice,
+        )
+        self._ear = Ear(
+            Upstream.of("stt", self._settings, plan.session_id),
+            equipment.ear_detector,
+            model=self._settings.stt.model,
+            language=plan.persona.language,
+            speculate_after_s=self._settings.agent.speculate_after_s,
+            events=EarEvents(
+                on_speech_end=self._turns.heard_speech_end,
+                on_transcript=self._turns.heard_transcript,
+                on_unheard=self._on_unheard,
+            ),
+        )
+        self._session = self._make_session(equipment.session_detector)
+        self._apologies = Apologies(self._session, lambda: self._turns.is_open, self._publish)
+        self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
+        self._turns.follow(self._session)
+        self._session.on("close", self._on_close)
+
+    async def run(self) -> None:
+        """Join, greet (or say "I am back") and leave the rest to the session's events."""
+        plan, persona = self._plan, self._plan.persona
+        earlier = (
+            await asyncio.to_thread(self._store.turns.list, plan.session_id) if plan.resumed else []
+        )
+        budget = self._settings.llm.context_tokens - persona.sampling.max_tokens
+        speaker = Speaker(
+            persona.instructions, first_context(persona, earlier), budget, self._turns,
+            self._apologies.new_attempt,
+        )  # fmt: skip
+        await self._session.start(
+            speaker,
+            room=self._ctx.room,
+            record=False,
+            session_host=False,
+            room_options=RoomOptions(
+                audio_input=AudioInputOptions(
+                    sample_rate=RATE_HZ, frame_size_ms=20, pre_connect_audio=True
+                ),
+                audio_output=AudioOutputOptions(sample_rate=voice.RATE_HZ),
+                # Ending decides: a caller who lost the connection may come back.
+                close_on_disconnect=False,
+                delete_room_on_close=False,
+            ),
+        )
+        if not self._ctx.room.remote_participants:
+            await self._ctx.wait_for_participant()
+        self._ending.caller_is_here()
+        if plan.resumed:
+            self._apologies.say(BACK)
+        elif persona.greeting:
+            self._turns.greet(self._session.say(persona.greeting))
+
+    async def finish(self) -> None:
+        """Write how the call ended, tell the panel and close the room. Before the room is left."""
+        self._ending.close()
+        self._apologies.close()
+        await self._turns.aclose()
+        for closing in (self._voice.aclose(), self._ear.aclose()):
+            await closing
+        if self._ending.replaced:
+            await self._line.drop()
+            return
+        state, reason = self._ending.state, self._ending.reason
+        try:
+            await asyncio.to_thread(self._store.sessions.end, self._plan.session_id, state, reason)
+        except ApplianceError as error:
+            log.error("end_not_written", code=error.code, why=str(error))
+        await self._line.goodbye(state.value, reason)
+        await self._ctx.delete_room()
+
+    def _make_session(self, detector: inference.VAD) -> AgentSession[None]:
+        persona = self._plan.persona
+        delays = persona.delays
+        handling = TurnHandlingOptions(
+            turn_detection=inference.TurnDetector(version="v1-mini"),
+            endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
+            interruption={
+                "mode": "vad",
+                "min_duration": self._settings.agent.barge_in_after_s,
+                "resume_false_interruption": persona.barge_in == "resume",
+                "false_interruption_timeout": _FALSE_ALARM_S,
+            },
+            preemptive_generation={"enabled": True, "preemptive_tts": True, "max_retries": 3},
+        )
+        return AgentSession(
+            stt=self._ear,
+            llm=make_mind(self._settings, persona, self._plan.session_id),
+            tts=tts.StreamAdapter(tts=self._voice, sentence_tokenizer=ClauseTokenizer()),
+            vad=PatientDetector(detector, self._ear.settled),
+            turn_handling=handling,
+            conn_options=SessionConnectOptions(
+                llm_conn_options=APIConnectOptions(
+                    max_retry=1, retry_interval=0.2, timeout=_MODEL_SILENCE_S
+                ),
+                stt_conn_options=APIConnectOptions(max_retry=0),
+                tts_conn_options=APIConnectOptions(max_retry=0),
+                # A call is never closed because a service failed; the caller decides.
+                max_unrecoverable_errors=1_000_000,
+            ),
+            aec_warmup_duration=None,
+            use_tts_aligned_transcript=True,
+            user_away_timeout=None,
+        )
+
+    async def _publish(self, text: str, topic: str) -> None:
+        try:
+            await self._ctx.room.local_participant.send_text(text, topic=topic)
+        except (rtc.StreamError, RuntimeError, ConnectionError) as error:
+            # The room is gone or being joined again; the store has it.
+            log.info("not_published", topic=topic, error=type(error).__name__)
+
+    def _on_unheard(self, voiced_s: float) -> None:
+        if voiced_s >= _CLEARLY_VOICED_S:
+            self._apologies.not_caught()
+
+    def _on_close(self, event: CloseEvent) -> None:
+        if event.error is not None:
+            self._ending.failed("The talk could not go on.")
+
+    def _hang_up(self) -> None:
+        self._ctx.shutdown(self._ending.reason)

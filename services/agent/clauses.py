@@ -1,0 +1,95 @@
+"""Cuts the model's words for the voice: the first clause at once, then whole sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from livekit.agents.tokenize import SentenceStream, SentenceTokenizer, TokenData, blingfire
+
+# About a second of speech: shorter, and the sound runs dry before the next sentence is made.
+_LEAST_CLAUSE = 16
+_LEAST_SENTENCE = 10
+_CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[\u2013\u2014](?=\s)")
+# A dot after a digit or a single capital may be "3.5" or "J. S. Bach"; wait for what follows.
+_SENTENCE_END = re.compile(r"(?<![0-9])(?<!\b[A-Z])[.!?\u2026]+[\"')\u201d]*(?=\s|$)|[.!?](?=\s)")
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|No|e\.g|i\.e)\.$", re.IGNORECASE)
+
+
+def first_clause_end(text: str) -> int | None:
+    """Where the first clause of ``text`` ends, or None while it cannot be said yet."""
+    for found in sorted(
+        [*_SENTENCE_END.finditer(text), *_CLAUSE_END.finditer(text)], key=lambda m: m.end()
+    ):
+        end = found.end()
+        said = text[:end].strip()
+        if found.re is _SENTENCE_END:
+            if len(said) >= _LEAST_SENTENCE and not _ABBREVIATION.search(said):
+                return end
+        elif len(said) >= _LEAST_CLAUSE:
+            return end
+    return None
+
+
+class ClauseTokenizer(SentenceTokenizer):
+    """A sentence tokenizer whose first piece may be a clause."""
+
+    def __init__(self) -> None:
+        self._sentences = blingfire.SentenceTokenizer(retain_format=True)
+
+    def tokenize(self, text: str, *, language: str | None = None) -> list[str]:
+        """Whole sentences: nothing is waiting when all the text is there."""
+        return self._sentences.tokenize(text, language=language)
+
+    def stream(self, *, language: str | None = None) -> SentenceStream:
+        """A stream that gives the first clause as soon as it is complete."""
+        return _ClauseStream(self._sentences.stream(language=language))
+
+
+class _ClauseStream(SentenceStream):
+    def __init__(self, sentences: SentenceStream) -> None:
+        super().__init__()
+        self._sentences = sentences
+        self._head: str | None = ""
+        self._pump_task = asyncio.create_task(self._pump(), name="clauses.pump")
+
+    def push_text(self, text: str) -> None:
+        """Take the next words of the model."""
+        if self._head is None:
+            self._sentences.push_text(text)
+            return
+        self._head += text
+        end = first_clause_end(self._head)
+        if end is None:
+            return
+        clause, rest = self._head[:end], self._head[end:]
+        self._head = None
+        self._event_ch.send_nowait(TokenData(token=clause))
+        if rest:
+            self._sentences.push_text(rest)
+
+    def flush(self) -> None:
+        """Give out what there is."""
+        self._hand_over()
+        self._sentences.flush()
+
+    def end_input(self) -> None:
+        """There are no more words."""
+        self._hand_over()
+        self._sentences.end_input()
+
+    async def aclose(self) -> None:
+        """Stop, whatever is left unsaid."""
+        await self._sentences.aclose()
+        self._pump_task.cancel()
+        await asyncio.gather(self._pump_task, return_exceptions=True)
+
+    def _hand_over(self) -> None:
+        if self._head:
+            self._sentences.push_text(self._head)
+        self._head = None
+
+    async def _pump(self) -> None:
+        async for sentence in self._sentences:
+            self._event_ch.send_nowait(sentence)
+        self._do_close()

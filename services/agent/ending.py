@@ -1,0 +1,106 @@
+"""How a call ends: who left, why, and whether the room is left to another agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from livekit import rtc
+
+from appliance import logs
+from appliance.store import EndState
+
+log = logs.get(__name__)
+
+CALLER_PREFIX = "caller-"
+# A caller whose connection broke may come back by itself for this long.
+_GRACE_S = 20.0
+
+_Reason = rtc.DisconnectReason
+_DELIBERATE = frozenset(
+    {
+        _Reason.CLIENT_INITIATED,
+        _Reason.USER_REJECTED,
+        _Reason.ROOM_DELETED,
+        _Reason.PARTICIPANT_REMOVED,
+    }
+)
+_REPLACED = frozenset({_Reason.PARTICIPANT_REMOVED, _Reason.DUPLICATE_IDENTITY})
+
+
+class Ending:
+    """Watches the room and decides that, and how, the call is over.
+
+    Args:
+        room: the call's room.
+        join_within_s: how long the first caller may take to come, in seconds.
+        hang_up: called once, when the call is over.
+    """
+
+    def __init__(self, room: rtc.Room, join_within_s: float, hang_up: Callable[[], None]) -> None:
+        self._room = room
+        self._hang_up = hang_up
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(
+            join_within_s, self._end, EndState.TIMED_OUT, "Nobody joined the call."
+        )
+        self._decided = False
+        self.state = EndState.FAILED
+        self.reason = "The agent was stopped."
+        self.replaced = False
+        room.on("participant_connected", self._on_joined)
+        room.on("participant_disconnected", self._on_left)
+        room.on("disconnected", self._on_disconnected)
+
+    def caller_is_here(self) -> None:
+        """The caller has been seen."""
+        self._stop_timer()
+
+    def close(self) -> None:
+        """Decide nothing more."""
+        self._decided = True
+        self._stop_timer()
+
+    def failed(self, reason: str) -> None:
+        """The talk cannot go on."""
+        self._end(EndState.FAILED, reason)
+
+    def _on_joined(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity.startswith(CALLER_PREFIX):
+            self._stop_timer()
+
+    def _on_left(self, participant: rtc.RemoteParticipant) -> None:
+        if not participant.identity.startswith(CALLER_PREFIX):
+            return
+        why = participant.disconnect_reason
+        log.info("caller_gone", why=_Reason.Name(why) if why is not None else "unknown")
+        if why in _DELIBERATE:
+            self._end(EndState.COMPLETED, "The caller hung up.")
+        else:
+            self._stop_timer()
+            self._timer = self._loop.call_later(
+                _GRACE_S, self._end, EndState.CALLER_LEFT, "The caller's connection was lost."
+            )
+
+    def _on_disconnected(self, why: _Reason.ValueType | None = None) -> None:
+        if why in _REPLACED:
+            # The panel took this agent for dead and has sent another; the call is not over.
+            self.replaced = not self._decided
+            self._end(EndState.FAILED, "Another agent took over.")
+        elif why == _Reason.ROOM_DELETED:
+            self._end(EndState.COMPLETED, "The call was ended.")
+        else:
+            self._end(EndState.FAILED, "The media server was lost.")
+
+    def _end(self, state: EndState, reason: str) -> None:
+        if self._decided:
+            return
+        self.close()
+        self.state, self.reason = state, reason
+        log.info("call_over", state=state.value, reason=reason)
+        self._hang_up()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,57 @@
+"""What a job's process does: makes itself ready once, then holds one call."""
+
+from __future__ import annotations
+
+from livekit.agents import JobContext, JobProcess, JobRequest, inference, utils
+
+from appliance import logs
+from appliance.errors import BadInput
+from appliance.settings import load_settings, seal_environment
+from appliance.store import Store
+from services.agent.apology import load_sounds
+from services.agent.call import Call, Equipment, Plan
+
+AGENT_NAME = "appliance"
+log = logs.get(__name__)
+_EQUIPMENT = "equipment"
+_CALL = "call"
+
+
+def prepare(process: JobProcess) -> None:
+    """Load all that can be loaded before a caller comes."""
+    # A job's process is forked from a server of its own; it starts with nothing of ours set.
+    seal_environment()
+    settings = load_settings()
+    logs.configure("agent", settings.log_level)
+    load_sounds()
+    process.userdata[_EQUIPMENT] = Equipment(
+        settings=settings,
+        store=Store(settings.store_url),
+        ear_detector=inference.VAD(min_silence_duration=0.25),
+        session_detector=inference.VAD(min_silence_duration=0.25),
+    )
+
+
+async def accept(request: JobRequest) -> None:
+    """Take the call under a name of its own."""
+    await request.accept(name="Earshot", identity=f"agent-{utils.shortuuid()}")
+
+
+async def hold_call(ctx: JobContext) -> None:
+    """The job: one call."""
+    try:
+        plan = Plan.read(ctx.job.metadata)
+    except BadInput as error:
+        log.error("call_refused", code=error.code, why=str(error))
+        ctx.shutdown(error.message)
+        return
+    call = Call(ctx, plan, ctx.proc.userdata[_EQUIPMENT])
+    ctx.proc.userdata[_CALL] = call
+    await call.run()
+
+
+async def end_call(ctx: JobContext) -> None:
+    """The job is over, whatever ended it; the room is still joined."""
+    call = ctx.proc.userdata.get(_CALL)
+    if isinstance(call, Call):
+        await call.finish()

@@ -1,0 +1,98 @@
+"""The language model: how it is asked, and how much of the talk it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import httpx2
+import openai as openai_sdk
+from livekit.agents import llm
+from livekit.plugins import openai
+
+from appliance.personas import Persona
+from appliance.settings import Settings
+from appliance.store import Turn
+from services.agent.upstream import PRIORITY_HEADER, SESSION_HEADER
+
+EXAMPLE_PREFIX = "example-"
+# English has about four characters a token; other languages, and small vocabularies, fewer.
+_CHARS_PER_TOKEN = 3.0
+_TOKENS_PER_MESSAGE = 8
+_MARGIN_TOKENS = 64
+# What is dropped is dropped in blocks: the shown history then keeps its beginning, and the
+# model its cache, for several turns.
+_BLOCK = 8
+
+
+def make_mind(settings: Settings, persona: Persona, session_id: str) -> openai.LLM:
+    """The language model of one call, over the service's socket or the set address."""
+    url = settings.llm.url.rstrip("/")
+    if url and not url.endswith("/v1"):
+        url += "/v1"
+    transport = None if url else httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")))
+    client = openai_sdk.AsyncClient(
+        api_key="local",
+        base_url=url or "http://llm/v1",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=transport, trust_env=False),
+    )
+    sampling = persona.sampling
+    body: dict[str, object] = {"max_tokens": sampling.max_tokens}
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    return openai.LLM(
+        model=persona.model or settings.llm.model,
+        client=client,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        extra_body=body,
+        extra_headers={SESSION_HEADER: session_id, PRIORITY_HEADER: "live"},
+    )
+
+
+def first_context(persona: Persona, turns: Sequence[Turn]) -> llm.ChatContext:
+    """The persona's examples as if they had been said, then the call's earlier turns."""
+    context = llm.ChatContext.empty()
+    for number, example in enumerate(persona.examples):
+        context.add_message(role="user", content=example.user, id=f"{EXAMPLE_PREFIX}{number}u")
+        context.add_message(
+            role="assistant", content=example.assistant, id=f"{EXAMPLE_PREFIX}{number}a"
+        )
+    for turn in turns:
+        # A greeting before anything was asked derails small models.
+        if turn.user_text:
+            context.add_message(role="user", content=turn.user_text)
+            if turn.agent_text:
+                context.add_message(
+                    role="assistant", content=turn.agent_text, interrupted=turn.interrupted
+                )
+    return context
+
+
+def fit(context: llm.ChatContext, budget_tokens: int, hidden: frozenset[str]) -> llm.ChatContext:
+    """What the model is shown: instructions, examples and the latest talk that has room.
+
+    Args:
+        context: the whole talk; not changed.
+        budget_tokens: room for it all, in tokens, by a careful estimate.
+        hidden: ids of messages that were spoken but are none of the model's business.
+    """
+    items = [item for item in context.items if item.id not in hidden]
+    kept = [item for item in items if _is_pinned(item)]
+    talk = [item for item in items if not _is_pinned(item)]
+    room = budget_tokens - _MARGIN_TOKENS - sum(map(_tokens, kept))
+    drop = 0
+    while drop < len(talk) - 1 and sum(map(_tokens, talk[drop:])) > room:
+        drop = min(drop + _BLOCK, len(talk) - 1)
+    return llm.ChatContext([*kept, *talk[drop:]])
+
+
+def _is_pinned(item: llm.ChatItem) -> bool:
+    return item.id.startswith(EXAMPLE_PREFIX) or (
+        isinstance(item, llm.ChatMessage) and item.role in ("system", "developer")
+    )
+
+
+def _tokens(item: llm.ChatItem) -> float:
+    text = item.text_content or "" if isinstance(item, llm.ChatMessage) else ""
+    return len(text) / _CHARS_PER_TOKEN + _TOKENS_PER_MESSAGE

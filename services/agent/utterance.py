@@ -1,0 +1,119 @@
+"""One stretch of speech between two pauses: its partial, speculative and final transcripts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from livekit.agents import APIError, stt, vad
+
+from appliance import logs
+
+if TYPE_CHECKING:
+    from services.agent.ear import Ear
+
+log = logs.get(__name__)
+
+RATE_HZ = 16000
+# The detector's window; its events tell of the silence before the window they carry.
+_WINDOW_S = 0.032
+# Below this a window of running speech is silence; the detector's own rule.
+_VOICED = 0.35
+_PARTIAL_EVERY_S = 0.7
+_LONGEST_PARTIAL_S = 25.0
+# Four times the last one's cost, so that partials never take more than a fifth of the service.
+_PARTIAL_REST = 4.0
+
+Teller = Callable[[stt.SpeechEventType, str], None]
+
+
+class Utterance:
+    """One stretch of speech between two pauses."""
+
+    def __init__(self, ear: Ear, tell: Teller) -> None:
+        self._ear = ear
+        self._tell = tell
+        self._pcm = bytearray()
+        self._guess: asyncio.Task[str | None] | None = None
+        self._partial: asyncio.Task[None] | None = None
+        self._next_partial = time.monotonic() + _PARTIAL_EVERY_S
+
+    def add(self, event: vad.VADEvent) -> None:
+        """Keep the window's sound."""
+        for frame in event.frames:
+            self._pcm += frame.data.tobytes()
+
+    def window(self, event: vad.VADEvent) -> None:
+        """Take a window; ask for a guess in a pause and for a partial in running speech."""
+        self.add(event)
+        if event.probability > _VOICED:
+            self._drop_guess()
+            self._ask_partial()
+            return
+        # A partial would take the service from the guess that is about to be asked for.
+        self._drop_partial()
+        silence_s = event.raw_accumulated_silence + _WINDOW_S
+        if self._guess is None and silence_s >= self._ear.speculate_after_s - 1e-6:
+            self._guess = asyncio.create_task(self._ask_guess(), name="listening.guess")
+
+    async def text(self) -> str:
+        """The final text: the guess if it held, else a new live request.
+
+        Raises:
+            APIError: the service failed.
+        """
+        self._drop_partial()
+        try:
+            guess = await self._guess if self._guess is not None else None
+        except APIError:
+            guess = None
+        if guess is None:
+            guess = await self._ear.transcribe(bytes(self._pcm), "live")
+            self._ear.events.on_transcript()
+        return guess or ""
+
+    def drop(self) -> None:
+        """Stop all work on it."""
+        self._drop_guess()
+        self._drop_partial()
+
+    async def _ask_guess(self) -> str | None:
+        text = await self._ear.transcribe(bytes(self._pcm), "speculative")
+        if text:
+            self._ear.events.on_transcript()
+            self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text)
+        return text
+
+    def _ask_partial(self) -> None:
+        if self._partial is not None or time.monotonic() < self._next_partial:
+            return
+        if len(self._pcm) / 2 / RATE_HZ <= _LONGEST_PARTIAL_S:
+            self._partial = asyncio.create_task(self._hear_partial(), name="listening.partial")
+
+    async def _hear_partial(self) -> None:
+        began = time.monotonic()
+        try:
+            text = await self._ear.transcribe(bytes(self._pcm), "interim")
+            if text:
+                self._tell(stt.SpeechEventType.INTERIM_TRANSCRIPT, text)
+        except APIError as error:
+            # Nobody waits for a partial; the final will say that something is wrong.
+            log.debug("partial_failed", error=type(error).__name__)
+        finally:
+            took = time.monotonic() - began
+            self._next_partial = began + max(_PARTIAL_EVERY_S, _PARTIAL_REST * took)
+            self._partial = None
+
+    def _drop_guess(self) -> None:
+        if self._guess is not None:
+            self._guess.cancel()
+            # An error nobody asks for any more must not be reported as unseen.
+            self._guess.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._guess = None
+
+    def _drop_partial(self) -> None:
+        if self._partial is not None:
+            self._partial.cancel()
+            self._partial = None
