@@ -1,0 +1,215 @@
+"""The real Caddy and the real livekit-server on the rendered files."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from livekit import api
+
+from appliance.rendering import programs, render
+from appliance.secrets import livekit_keys
+from appliance.settings import Settings, sealed_environment
+from tests.waiting import until
+
+pytestmark = pytest.mark.services
+
+_CUT = "/cut"
+
+
+class _Panel(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers every request with what it saw."""
+
+    daemon_threads = True
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        # A promise that is not kept is one of the few things that Caddy writes down.
+        missing = 10 if self.path.startswith(_CUT) else 0
+        self.send_header("Content-Length", str(len(body) + missing))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def address_string(self) -> str:
+        return "panel"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@dataclass
+class Front:
+    settings: Settings
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.front.http_port}"
+
+    def get(self, path: str, **given: Any) -> httpx.Response:
+        return httpx.get(self.url + path, trust_env=False, **given)
+
+    def post(self, path: str, **given: Any) -> httpx.Response:
+        return httpx.post(self.url + path, trust_env=False, **given)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    held = [socket.socket() for _ in range(4)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+    http_port, port, tcp, udp = (each.getsockname()[1] for each in held)
+    for each in held:
+        each.close()
+    made = Settings(
+        data_dir=tmp_path_factory.mktemp("front data"),
+        front={"http_port": http_port},
+        livekit={"port": port, "tcp_port": tcp, "udp_port": udp},
+    )
+    made.run_dir.mkdir()
+    render(made)
+    return made
+
+
+def _run(settings: Settings, name: str, ready: Callable[[], object]) -> Iterator[Path]:
+    command = next(program.command for program in programs(settings) if program.name == name)
+    log = settings.data_dir / f"{name}.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, env=sealed_environment(), stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            until(lambda: process.poll() is not None or ready(), 20, name)
+            assert process.poll() is None, log.read_text()
+            yield log
+        finally:
+            process.kill()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def front(settings: Settings) -> Iterator[Front]:
+    for log in _run(settings, "front", lambda: _accepts(settings.front.http_port)):
+        yield Front(settings, log)
+
+
+@pytest.fixture
+def panel(settings: Settings) -> Iterator[None]:
+    path = settings.socket("panel")
+    with _Panel(str(path), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def livekit(settings: Settings) -> Iterator[None]:
+    for _log in _run(settings, "livekit", lambda: _accepts(settings.livekit.port)):
+        yield
+
+
+def test_answers_for_itself_while_nothing_else_runs(front: Front) -> None:
+    assert front.get("/front/healthz").status_code == 200
+
+
+def test_says_in_a_sentence_that_the_panel_is_not_there(front: Front) -> None:
+    page = front.get("/")
+    assert page.status_code == 503
+    assert page.headers["retry-after"] == "2"
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Earshot is starting" in page.text
+    answer = front.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_ready"
+
+
+@pytest.mark.usefixtures("panel")
+def test_the_panel_gets_the_page_the_api_and_the_webhook_alone(front: Front) -> None:
+    seen = front.get("/api/v1/sessions?limit=3").json()
+    assert seen["path"] == "/api/v1/sessions?limit=3"
+    assert seen["headers"]["X-Forwarded-For"] == "127.0.0.1"
+    assert seen["headers"]["Host"] == f"127.0.0.1:{front.settings.front.http_port}"
+    assert front.post("/internal/livekit", content=b"{}").status_code == 200
+    for hidden in (
+        "/internal/v1/jobs/x",
+        "/internal/",
+        "/internal/livekit/x",
+        "//internal/v1/jobs/x",
+    ):
+        assert front.post(hidden).status_code == 404, hidden
+
+
+@pytest.mark.usefixtures("panel")
+def test_a_caller_cannot_hide_that_it_came_through_the_front_door(front: Front) -> None:
+    seen = front.get("/", headers={"X-Forwarded-For": "10.0.0.1"}).json()
+    assert "127.0.0.1" in seen["headers"]["X-Forwarded-For"]
+    assert "10.0.0.1" not in seen["headers"]["X-Forwarded-For"]
+
+
+@pytest.mark.usefixtures("panel")
+def test_a_large_body_is_refused(front: Front) -> None:
+    assert front.post("/api/v1/sessions", content=b"x" * 2_000_000).status_code == 413
+
+
+def test_livekits_other_doors_are_shut(front: Front, livekit: None) -> None:
+    for path in ("/twirp/livekit.RoomService/ListRooms", "/agent", "/metrics"):
+        assert front.get(path).status_code == 503, path  # the panel's, which is not there
+
+
+@pytest.mark.usefixtures("panel")
+def test_a_token_in_an_address_is_not_logged(front: Front) -> None:
+    canary = "eyJcanary"
+    front.get(f"/rtc?access_token={canary}")
+    with pytest.raises(httpx.RemoteProtocolError):
+        front.get(f"{_CUT}?access_token={canary}")
+    until(lambda: "incomplete response" in front.log.read_text(), 5, "the line about the second one")
+    assert canary not in front.log.read_text()
+
+
+async def test_livekit_takes_the_rendered_file_and_hands_out_no_public_host(
+    front: Front, livekit: None
+) -> None:
+    keys = livekit_keys(front.settings)
+    token = (
+        api.AccessToken(keys.api_key, keys.api_secret)
+        .with_identity("tester")
+        .with_grants(api.VideoGrants(room_join=True, room="none"))
+        .to_jwt()
+    )
+    assert jwt.decode(token, keys.api_secret, algorithms=["HS256"])["sub"] == "tester"
+    # auto_create is off: a token alone makes no room.
+    answer = front.get(f"/rtc/validate?access_token={token}")
+    assert answer.status_code == 404
+    assert "room" in answer.text
+    client = api.LiveKitAPI(front.settings.livekit_http_url, keys.api_key, keys.api_secret)
+    try:
+        await client.room.create_room(api.CreateRoomRequest(name="none"))
+    finally:
+        await client.aclose()
+    assert front.get(f"/rtc/validate?access_token={token}").status_code == 200
