@@ -23,15 +23,17 @@ _templates = Jinja2Templates(HERE / "templates")
 async def talk(request: Request) -> Response:
     """One button and the conversation."""
     settings: Settings = request.app.state.settings
-    title = await asyncio.to_thread(_persona_title, settings)
-    values = {"version": __version__, "persona_title": title}
-    return _templates.TemplateResponse(request, "talk.html", values)
+    values = await asyncio.to_thread(_persona_values, settings)
+    return _templates.TemplateResponse(request, "talk.html", {"version": __version__, **values})
 
 
-def _persona_title(settings: Settings) -> str:
+def _persona_values(settings: Settings) -> dict[str, str | bool]:
     try:
         persona = find_persona(settings.persona, settings.persona_dirs)
     except ApplianceError:
         # The page still opens; the call itself then says what is wrong with the persona.
-        return settings.persona
-    return persona.title or persona.name
+        return {"persona_title": settings.persona}
+    return {
+        "persona_title": persona.title or persona.name,
+        "keep_transcript": persona.keep_transcript,
+    }

@@ -1,0 +1,115 @@
+"""A media server at the panel's boundary: rooms and who is in them, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.errors import NotReady
+from appliance.store import Session
+from services.panel.rooms import JoinToken, caller_identity
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """An agent that was sent for."""
+
+    room: str
+    metadata: dict[str, Any]
+
+
+@dataclass
+class FakeRooms:
+    """Implements ``services.panel.rooms.Rooms``. ``down``: nobody answers."""
+
+    down: bool = False
+    rooms: dict[str, set[str]] = field(default_factory=dict)
+    dispatches: list[Dispatch] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
+    removed: list[tuple[str, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def join(self, room: str, identity: str) -> None:
+        """Someone comes in."""
+        self.rooms[room].add(identity)
+
+    def leave(self, room: str, identity: str) -> None:
+        """Someone goes."""
+        self.rooms[room].discard(identity)
+
+    def restart(self) -> None:
+        """The server forgets everything."""
+        self.rooms.clear()
+
+    async def create(self, room: str, *, dispatch: str | None) -> None:
+        """Make the room."""
+        self._answer()
+        self.rooms.setdefault(room, set())
+        self.created.append(room)
+        if dispatch is not None:
+            await self.dispatch(room, dispatch)
+
+    async def names(self) -> set[str]:
+        """Every room."""
+        self._answer()
+        return set(self.rooms)
+
+    async def identities(self, room: str) -> set[str] | None:
+        """Who is there."""
+        self._answer()
+        found = self.rooms.get(room)
+        return None if found is None else set(found)
+
+    async def dispatch(self, room: str, metadata: str) -> None:
+        """Note that an agent was sent for."""
+        self._answer()
+        async with self.changed:
+            self.dispatches.append(Dispatch(room, json.loads(metadata)))
+            self.changed.notify_all()
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Put someone out."""
+        self._answer()
+        self.removed.append((room, identity))
+        self.rooms.get(room, set()).discard(identity)
+
+    async def delete(self, room: str) -> None:
+        """Close the room."""
+        self._answer()
+        if self.rooms.pop(room, None) is not None:
+            self.deleted.append(room)
+
+    def token(self, session: Session, caller_name: str) -> JoinToken:
+        """Not a token: the real ones are tested with the real class."""
+        expires_at = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+        return JoinToken(f"token of {caller_identity(session.id)} {caller_name}", expires_at)
+
+    def webhook_is_genuine(self, body: str, authorization: str) -> bool:
+        """One word is the signature."""
+        return authorization == "signed" and bool(body)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _answer(self) -> None:
+        if self.down:
+            raise NotReady("livekit_unavailable", "The media server does not answer.")
+
+
+@dataclass
+class ManualClock:
+    """Seconds that pass when a test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        """The moment."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds

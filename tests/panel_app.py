@@ -1,0 +1,116 @@
+"""The real panel app in a test: fake rooms, a manual clock, a data folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from appliance.settings import Settings
+from appliance.status import BoxStatus, ProgramStatus
+from appliance.store import Session, Store
+from services.panel.app import create_app
+from services.panel.desk import Desk
+from services.panel.watch import Watch
+from tests.fakes_livekit import FakeRooms, ManualClock
+from tests.waiting import eventually
+
+SESSIONS = "/api/v1/sessions"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until this holds."""
+
+    async def ask() -> object:
+        return condition()
+
+    await eventually(ask)
+
+
+@dataclass
+class Panel:
+    """A running panel and everything around it."""
+
+    app: FastAPI
+    rooms: FakeRooms
+    clock: ManualClock
+    status: dict[str, str]
+    http: httpx.AsyncClient
+
+    @property
+    def desk(self) -> Desk:
+        """Its desk."""
+        desk: Desk = self.app.state.desk
+        return desk
+
+    @property
+    def store(self) -> Store:
+        """Its store."""
+        return self.desk.store
+
+    @property
+    def watch(self) -> Watch:
+        """Its repair loop, which takes a step when told to."""
+        watch: Watch = self.app.state.watch
+        return watch
+
+    async def open(self, **body: Any) -> Session:
+        """Open a call through the API."""
+        answer = await self.http.post(SESSIONS, json=body)
+        assert answer.status_code == 201, answer.text
+        return self.store.sessions.get(answer.json()["session_id"])
+
+    async def talk(self) -> Session:
+        """Open a call whose caller and first agent are in the room."""
+        session = await self.open()
+        self.rooms.join(session.room_name, f"caller-{session.id}")
+        self.rooms.join(session.room_name, "agent-1")
+        await self.watch.step()
+        return session
+
+    def state(self, session: Session) -> tuple[str, str]:
+        """State and reason of a call, as stored."""
+        found = self.store.sessions.get(session.id)
+        return found.state, found.reason
+
+
+def box_settings(data_dir: Path, **changes: Any) -> Settings:
+    """Settings of a box with its own data folder."""
+    return Settings(data_dir=data_dir, **changes)
+
+
+@asynccontextmanager
+async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncIterator[Panel]:
+    """Start the real app, without its loop unless asked."""
+    rooms, clock = FakeRooms(), ManualClock()
+    waiting: dict[str, str] = {}
+
+    async def status() -> BoxStatus:
+        names = ("livekit", "stt", "llm", "tts", "agent", "panel", "front")
+        programs = tuple(
+            ProgramStatus(
+                name=name, state="loading" if name in waiting else "ready",
+                ready=name not in waiting, why=waiting.get(name, ""),
+                uptime_s=1, restarts=0, memory_mb=1,
+            )
+            for name in names
+        )  # fmt: skip
+        return BoxStatus(not waiting, programs)
+
+    app = create_app(
+        settings, rooms=lambda _settings: rooms, status=status, clock=clock, watching=watching
+    )
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url=f"http://localhost:{settings.front.http_port}",
+            headers={"X-Earshot-Client": "1"},
+        ) as http,
+    ):
+        yield Panel(app, rooms, clock, waiting, http)
