@@ -59,6 +59,11 @@ export async function openSession(): Promise<Session> {
   return answer(await ask("POST", "/api/v1/sessions", {}));
 }
 
+/** The state of a session: active, or how it ended. */
+export async function sessionState(id: string): Promise<string> {
+  return (await answer<{ state: string }>(await ask("GET", `/api/v1/sessions/${id}`))).state;
+}
+
 /** Say that the call is over. */
 export async function endSession(id: string): Promise<void> {
   await answer(await ask("POST", `/api/v1/sessions/${id}/end`, {}));

@@ -9,9 +9,10 @@ import {
   Room,
   RoomEvent,
   Track,
+  TrackEvent,
 } from "livekit-client";
 import { AgentWatch } from "./agentwatch";
-import { dispatchAgain, endSession, openSession } from "./api";
+import { dispatchAgain, endSession, openSession, type Session } from "./api";
 import { Meter } from "./meter";
 import { openMicrophone } from "./microphone";
 import {
@@ -25,6 +26,7 @@ import {
   SOUND_BLOCKED,
   UNREACHABLE,
 } from "./problems";
+import { join, rejoin, RETRY_EVERY_MS, RETRY_FOR_MS } from "./rejoin";
 import { type Microphone, type Phase, phaseOfAgent } from "./state";
 import { receiveNotices, receiveTranscript } from "./streams";
 import { Transcript } from "./transcript";
@@ -49,14 +51,13 @@ export interface CallEvents {
   ended(ending: Ending): void;
 }
 
-const RETRY_EVERY_MS = 400;
-const RETRY_FOR_MS = 60_000;
-
 export class Call {
   readonly transcript = new Transcript();
   readonly #room = new Room({
     adaptiveStream: false,
     dynacast: false,
+    // The microphone outlives a lost room, so that nobody is asked for it again.
+    stopLocalTrackOnUnpublish: false,
     reconnectPolicy: {
       nextRetryDelayInMs: ({ elapsedMs }) => (elapsedMs < RETRY_FOR_MS ? RETRY_EVERY_MS : null),
     },
@@ -66,7 +67,7 @@ export class Call {
   readonly #outbox: string[] = [];
   readonly #began = performance.now();
   #phase: Phase = "ready";
-  #sessionId: string | undefined;
+  #session: Session | undefined;
   #connected = false;
   #over = false;
   #microphone: LocalAudioTrack | undefined;
@@ -86,17 +87,14 @@ export class Call {
     if (this.#over) return;
     this.#setPhase("connecting");
     try {
-      const session = await openSession();
-      this.#sessionId = session.session_id;
+      this.#session = await openSession();
       if (this.#over) {
-        await endSession(session.session_id);
+        await endSession(this.#session.session_id);
         return;
       }
-      // An empty list overrides what a server may suggest: no STUN host outside is ever asked.
-      await this.#room.connect(session.url, session.token, { rtcConfig: { iceServers: [] } });
+      await join(this.#room, this.#session);
     } catch (error) {
-      const problem = error instanceof CallProblem ? error.problem : NOT_CONNECTED;
-      this.#finish(problem, this.#sessionId !== undefined);
+      this.#finish(error instanceof CallProblem ? error.problem : NOT_CONNECTED, true);
       return;
     }
     this.#connected = true;
@@ -115,6 +113,7 @@ export class Call {
         return;
       }
       this.#microphone = track;
+      track.once(TrackEvent.Ended, () => this.#microphoneGone());
       this.#mouth = new Meter(this.#sound, track.mediaStreamTrack);
       for (const kind of ["denied", "missing", "busy", "failed"]) this.events.solved(`microphone_${kind}`);
       this.events.microphone("on");
@@ -167,7 +166,6 @@ export class Call {
       .on(RoomEvent.ConnectionStateChanged, refresh)
       .on(RoomEvent.TrackSubscribed, (track) => this.#hear(track))
       .on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
-      .on(RoomEvent.LocalTrackUnpublished, () => this.#microphoneGone())
       .on(RoomEvent.AudioPlaybackStatusChanged, () => this.#playback())
       .on(RoomEvent.Disconnected, (reason) => this.#disconnected(reason));
     receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
@@ -216,8 +214,14 @@ export class Call {
   async #publish(): Promise<void> {
     const track = this.#microphone;
     if (!track || this.#over) return;
+    const subscribed = new Promise<void>((resolve) => {
+      this.#room.once(RoomEvent.LocalTrackSubscribed, () => resolve());
+    });
     try {
       await this.#room.localParticipant.publishTrack(track, { source: Track.Source.Microphone });
+      // An agent that is there already subscribes before the client listens for it, and the buffer
+      // would run on for ten seconds while the agent waits for its end.
+      void subscribed.then(() => track.stopPreConnectBuffer());
     } catch {
       if (!this.#over) this.#microphoneGone();
     }
@@ -259,10 +263,9 @@ export class Call {
   }
 
   #agentLate(): void {
-    const id = this.#sessionId;
-    if (id === undefined || this.#over) return;
+    if (!this.#session || this.#over) return;
     this.events.problem(AGENT_LATE);
-    dispatchAgain(id).catch((error: unknown) => {
+    dispatchAgain(this.#session.session_id).catch((error: unknown) => {
       if (!this.#over) this.events.problem(error instanceof CallProblem ? error.problem : UNREACHABLE);
     });
   }
@@ -282,19 +285,37 @@ export class Call {
       case DisconnectReason.DUPLICATE_IDENTITY:
         return this.#finish(ELSEWHERE, false);
       default:
+        void this.#comeBack();
+    }
+  }
+
+  async #comeBack(): Promise<void> {
+    if (!this.#session) return;
+    this.#connected = false;
+    this.#watch.present();
+    this.#setPhase("reconnecting");
+    switch (await rejoin(this.#room, this.#session, () => this.#over)) {
+      case "back":
+        this.#connected = true;
+        this.#refresh();
+        return this.#publish();
+      case "ended":
+        return this.#finish(undefined, false);
+      case "lost":
         return this.#finish(LOST, false);
     }
   }
 
   #finish(problem: Problem | undefined, tell: boolean): void {
     if (this.#over) return;
-    this.#setPhase(this.#sessionId === undefined ? "ready" : "ended");
+    this.#setPhase(this.#session ? "ended" : "ready");
     this.#over = true;
     this.#watch.present();
     this.#microphone?.stop();
     const seconds = (performance.now() - this.#began) / 1000;
-    const closed = this.#close(tell ? this.#sessionId : undefined);
-    this.events.ended({ sessionId: this.#sessionId, seconds, problem, closed });
+    const sessionId = this.#session?.session_id;
+    const closed = this.#close(tell ? sessionId : undefined);
+    this.events.ended({ sessionId, seconds, problem, closed });
   }
 
   async #close(sessionId: string | undefined): Promise<void> {

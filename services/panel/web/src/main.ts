@@ -11,7 +11,7 @@ const RECORD_TRIES = 5;
 const RECORD_EVERY_MS = 600;
 const READY_EVERY_MS = 2_000;
 
-setLogLevel(LogLevel.warn);
+setLogLevel(LogLevel.error);
 const view = new View();
 let call: Call | undefined;
 let microphone: Microphone = "on";

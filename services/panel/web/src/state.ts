@@ -55,7 +55,7 @@ export function words(phase: Phase, microphone: Microphone, name: string): Words
     case "speaking":
       return { title: "Speaking", detail: microphone === "on" ? "Just speak to interrupt." : "" };
     case "reconnecting":
-      return { title: "Reconnecting", detail: "The line was lost for a moment. The talk goes on by itself." };
+      return { title: "Reconnecting", detail: "One moment, the talk goes on by itself." };
     case "ended":
       return { title: "The call has ended", detail: "" };
   }

@@ -82,7 +82,8 @@ export class View {
       const item = this.#itemAt(place, line.key, line.speaker === "you" ? "You" : this.#name);
       item.className = `line ${line.speaker}${line.final ? "" : " partial"}${line.typed ? " typed" : ""}`;
       const said = item.lastElementChild as HTMLElement;
-      if (said.textContent !== line.text) said.textContent = line.text;
+      const text = line.text.trim();
+      if (said.textContent !== text) said.textContent = text;
     });
     while (this.#lines.children.length > lines.length) this.#lines.lastElementChild?.remove();
     this.#words.scrollTop = this.#words.scrollHeight;
