@@ -16,7 +16,7 @@ from appliance.catalogue.staging import Staging, check_space, refuse_wrong_bytes
 from appliance.errors import ApplianceError, Refused
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2  # what huggingface_hub speaks with
 
 _BLOCK = 1 << 18
 _TRIES = 6
@@ -64,7 +64,7 @@ def fetch(
 
 def _look_up(entry: ModelEntry, source: HubSource) -> tuple[str, list[_Remote]]:
     """The commit, and each file with the catalogue's digest or else the hub's."""
-    import httpx
+    import httpx2  # what huggingface_hub speaks with
     from huggingface_hub import HfApi, RepoFile
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -89,7 +89,7 @@ def _look_up(entry: ModelEntry, source: HubSource) -> tuple[str, list[_Remote]]:
         raise ApplianceError(
             "hub_not_found", f"The hub no longer has {source.repo} at the pinned revision."
         ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise _unreachable() from error
     remotes = []
     for info in found:
@@ -126,27 +126,27 @@ def _url(repo: str, path: str, revision: str) -> str:
 
 def _download(url: str, part: Path, remote: _Remote, progress: Progress | object) -> None:
     """Append to the part until it has the file's size; a broken line is taken up again."""
-    import httpx
+    import httpx2  # what huggingface_hub speaks with
     from huggingface_hub import get_token
 
     tell = progress if callable(progress) else None
     headers = {"Accept-Encoding": "identity", "User-Agent": "earshot"}
     if token := get_token():
         headers["Authorization"] = f"Bearer {token}"
-    timeout = httpx.Timeout(_STALL_S, connect=10)
-    with httpx.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
+    timeout = httpx2.Timeout(_STALL_S, connect=10)
+    with httpx2.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
         failures = 0
         while (have := part.stat().st_size if part.exists() else 0) < remote.size:
             try:
                 _append(client, url, part, have, tell)
-            except httpx.HTTPStatusError as error:
+            except httpx2.HTTPStatusError as error:
                 if error.response.status_code < 500 and error.response.status_code != 429:
                     raise ApplianceError(
                         "hub_refused",
                         f"The hub refused {remote.path} with status {error.response.status_code}.",
                     ) from error
                 failures += 1
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 failures += 1
             else:
                 continue
@@ -157,7 +157,7 @@ def _download(url: str, part: Path, remote: _Remote, progress: Progress | object
             time.sleep(2.0 ** (failures - 1))
 
 
-def _append(client: httpx.Client, url: str, part: Path, have: int, tell: object) -> None:
+def _append(client: httpx2.Client, url: str, part: Path, have: int, tell: object) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as answer:
         answer.raise_for_status()

@@ -1,0 +1,225 @@
+"""The doctor sees each known problem, and a healthy box has none."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from appliance import checks
+from appliance.checks import (
+    clock,
+    data_folder,
+    disk_space,
+    file_descriptors,
+    memory,
+    models,
+    network,
+    ports,
+    programs,
+    sealed_environment,
+    services,
+    socket_paths,
+)
+from appliance.checks.finding import Finding
+from appliance.cli import build
+from appliance.errors import ApplianceError
+from appliance.settings import Settings
+from appliance.status import BoxStatus, ProgramStatus
+from tests import catalogues as make
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def settings(tmp_path: Path, free_port: Callable[[], int]) -> Settings:
+    """A box of the test's own, with ports that nobody has."""
+    made = make.settings(
+        tmp_path, front={"http_port": free_port()}, agent={"health_port": free_port()},
+        livekit={"port": free_port(), "tcp_port": free_port(), "udp_port": free_port()},
+    )  # fmt: skip
+    made.data_dir.mkdir(mode=0o700)
+    return made
+
+
+def test_every_check_is_listed_and_says_what_it_checks() -> None:
+    files = {path.stem for path in Path(checks.__file__).parent.glob("*.py")}
+    assert files - {"__init__", "finding"} == set(checks.NAMES)
+
+
+def test_a_folder_of_one_s_own_is_healthy(settings: Settings) -> None:
+    assert data_folder.look(settings).state == "ok"
+    shutil.rmtree(settings.data_dir)
+    assert data_folder.look(settings).state == "ok"
+
+
+def test_a_folder_that_others_may_read_is_not(settings: Settings) -> None:
+    settings.data_dir.chmod(0o750)
+    found = data_folder.look(settings)
+    assert found.state == "fail"
+    assert "chmod 700" in found.hint
+
+
+def test_a_folder_that_cannot_be_written_is_not(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root, who runs many a test, may write anywhere.
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    assert data_folder.look(settings).state == "fail"
+    shutil.rmtree(settings.data_dir)
+    assert data_folder.look(settings).state == "fail"
+
+
+@pytest.mark.parametrize(("free_mb", "state"), [(100, "fail"), (1000, "warn"), (5000, "ok")])
+def test_disk_space(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free_mb: int, state: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_mb * 10**6))
+    assert disk_space.look(settings).state == state
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "state"), [(500, 400, "fail"), (4000, 500, "warn"), (4000, 3000, "ok")]
+)
+def test_memory(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, total: int, free: int, state: str
+) -> None:
+    seen = SimpleNamespace(total=total * 2**20, available=free * 2**20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: seen)
+    assert memory.look(settings).state == state
+
+
+def test_a_clock_behind_its_own_files(settings: Settings) -> None:
+    assert clock.look(settings).state == "ok"
+    settings.settings_file.touch()
+    os.utime(settings.settings_file, (4e9, 4e9))
+    assert clock.look(settings).state == "fail"
+
+
+@pytest.mark.parametrize(("limit", "state"), [(256, "fail"), (1024, "ok"), (65536, "ok")])
+def test_file_descriptors(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, limit: int, state: str
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, limit))
+    assert file_descriptors.look(settings).state == state
+
+
+def test_more_seats_need_more_files(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1024))
+    many = settings.model_copy(update={"agent": settings.agent.model_copy(update={"seats": 32})})
+    assert file_descriptors.look(many).state == "warn"
+
+
+def test_socket_paths(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert socket_paths.look(settings).state == "ok"
+    long = settings.model_copy(update={"data_dir": Path("/" + "d" * 200)})
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "r" * 100)
+    assert socket_paths.look(long).state == "fail"
+
+
+def test_a_machine_with_only_loopback_cannot_connect_calls(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback = SimpleNamespace(family=socket.AF_INET, address="127.0.0.1")
+    address = SimpleNamespace(family=socket.AF_INET, address="10.99.0.1")
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": [loopback], "veth": [address]})
+    up = {"lo": SimpleNamespace(isup=True), "veth": SimpleNamespace(isup=False)}
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: up)
+    found = network.look(settings)
+    assert found.state == "fail"
+    assert "ip link add" in found.hint
+    up["veth"].isup = True
+    assert network.look(settings) == Finding("ok", "Calls are offered 10.99.0.1.")
+
+
+def test_a_port_of_somebody_else_s_is_named(settings: Settings) -> None:
+    assert ports.look(settings).state == "ok"
+    with socket.create_server(("127.0.0.1", settings.livekit.tcp_port)):
+        with pytest.raises(ApplianceError, match=str(settings.livekit.tcp_port)):
+            ports.look(settings)
+        assert ports.numbers_held({os.getpid()}) >= {settings.livekit.tcp_port}
+
+
+def test_missing_programs_are_named(settings: Settings) -> None:
+    with pytest.raises(ApplianceError) as caught:
+        programs.look(settings)
+    assert "scripts/setup" in caught.value.hint
+
+
+def test_missing_models_are_named(settings: Settings) -> None:
+    with pytest.raises(ApplianceError) as caught:
+        models.look(settings)
+    assert "models pull" in caught.value.hint
+
+
+def test_a_program_without_the_switches_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def program(**environment: str) -> SimpleNamespace:
+        return SimpleNamespace(pid=7, name=lambda: "stt", environ=lambda: environment)
+
+    sealed = program(**sealed_environment.SWITCHES)
+    library = tmp_path / "seal.so"
+    monkeypatch.setattr(sealed_environment, "SEAL_LIBRARY", library)
+    monkeypatch.setattr(sealed_environment, "members", lambda _folder: [sealed])
+    assert sealed_environment.look(settings).state == "warn"
+    library.touch()
+    assert sealed_environment.look(settings).state == "ok"
+    monkeypatch.setattr(sealed_environment, "members", lambda _folder: [sealed, program()])
+    found = sealed_environment.look(settings)
+    assert found.state == "fail"
+    assert "stt (7)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("ready", "ok"), ("stopped", "warn"), ("loading", "warn"), ("failed", "fail")],
+)
+def test_services(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, state: str, expected: str
+) -> None:
+    ready = state == "ready"
+
+    async def status(_settings: Settings, *, memory: bool) -> BoxStatus:
+        return BoxStatus(ready, (ProgramStatus("stt", state, ready, "why", 1, 0, 0),))
+
+    monkeypatch.setattr(services, "box_status", status)
+    assert services.look(settings).state == expected
+
+
+def test_a_check_that_breaks_does_not_hide_the_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_settings: Settings) -> Finding:
+        raise ZeroDivisionError("secret words")
+
+    monkeypatch.setattr(clock, "look", broken)
+    results = checks.run_checks(settings, ("clock", "socket_paths"))
+    assert [result.finding.state for result in results] == ["fail", "ok"]
+    assert "secret" not in results[0].finding.message
+
+
+def test_the_command_exits_1_and_prints_one_object(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.settings.load_settings", lambda: settings)
+    answer = CliRunner().invoke(build(), ["doctor", "--json"])
+    said = json.loads(answer.stdout)
+    assert answer.exit_code == 1
+    assert said["ok"] is False
+    assert [row["name"] for row in said["checks"]] == list(checks.NAMES)
+    models_row = next(row for row in said["checks"] if row["name"] == "models")
+    assert models_row["state"] == "fail"
+    assert "models pull" in models_row["hint"]
+    people = CliRunner().invoke(build(), ["doctor"])
+    assert people.exit_code == 1
+    assert "fail models" in people.stdout
