@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +84,13 @@ def check(settings: Settings) -> list[str]:
     Raises:
         ApplianceError: the first thing that would keep the box from starting.
     """
+    for step in (check_disk, check_programs, check_ports, _check_keys, _check_persona):
+        step(settings)
     # Heavy, and needed here alone.
     from appliance.catalogue import verify_quick
     from appliance.store import upgrade
 
-    steps: tuple[Callable[[Settings], None], ...] = (
-        check_disk, check_programs, check_ports, _check_keys, _check_persona, verify_quick,
-    )  # fmt: skip
-    for step in steps:
-        step(settings)
+    verify_quick(settings)
     upgrade(settings.store_url)
     if not settings.livekit.node_ip and find_node_ip() == LOOPBACK:
         return [_NO_ADDRESS]

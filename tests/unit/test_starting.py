@@ -1,0 +1,351 @@
+"""What keeps the box from starting: one sentence, an exit code, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from appliance import preflight, starting
+from appliance.errors import ApplianceError, BadSettings
+from appliance.rendering import Program, supervisord_conf, write_private
+from appliance.settings import PROJECT_DIR, Settings, load_settings
+from appliance.status import BoxStatus, ProgramStatus
+from appliance.supervision import Record, members, records_path, records_text, sweep
+from tests.waiting import until
+
+pytestmark = pytest.mark.unit
+
+PORTS = ("FRONT__HTTP_PORT", "LIVEKIT__PORT", "LIVEKIT__TCP_PORT", "LIVEKIT__UDP_PORT", "AGENT__HEALTH_PORT")  # fmt: skip
+
+
+class Machine:
+    """A data folder and ports of its own, told to the settings by the environment."""
+
+    def __init__(
+        self, folder: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.data = folder / "data"
+        self._set = monkeypatch.setenv
+        self.ports = {name: free_port() for name in PORTS}
+        self._set("APPLIANCE_DATA_DIR", str(self.data))
+        for name, port in self.ports.items():
+            self._set(f"APPLIANCE_{name}", str(port))
+
+    def refused(self, **extra: str) -> tuple[int, str]:
+        """Exit code and sentence of a start that must fail."""
+        for name, value in extra.items():
+            self._set(name, value)
+        with pytest.raises(ApplianceError) as raised:
+            starting.start(load_settings(), detach=True, report=Silent())
+        assert not members(self.data / "run")
+        return raised.value.exit_code, str(raised.value)
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and stderr of the command."""
+        done = subprocess.run(
+            [sys.executable, "-m", "appliance.cli", *arguments],
+            cwd=PROJECT_DIR, capture_output=True, text=True, timeout=50, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert not members(self.data / "run")
+        return done.returncode, done.stderr.strip()
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> Machine:
+    return Machine(tmp_path, free_port, monkeypatch)
+
+
+def one_sentence(said: str) -> bool:
+    return bool(said) and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "address"),
+    [
+        ("FRONT__HTTP_PORT", socket.SOCK_STREAM, "127.0.0.1"),
+        ("LIVEKIT__TCP_PORT", socket.SOCK_STREAM, "127.0.0.1"),
+        ("LIVEKIT__UDP_PORT", socket.SOCK_DGRAM, "127.0.0.1"),
+    ],
+)
+def test_a_port_in_use_is_named_with_its_owner_and_its_setting(
+    machine: Machine, name: str, kind: socket.SocketKind, address: str
+) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind((address, machine.ports[name]))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        code, said = machine.refused()
+    assert code == 2
+    assert one_sentence(said)
+    assert str(machine.ports[name]) in said
+    assert f"process {os.getpid()}" in said
+    assert f"APPLIANCE_{name}" in said
+
+
+def test_two_settings_with_one_port(machine: Machine) -> None:
+    shared = machine.ports["LIVEKIT__PORT"]
+    code, said = machine.refused(APPLIANCE_AGENT__HEALTH_PORT=str(shared))
+    assert code == 2
+    assert "livekit.port" in said
+    assert "agent.health_port" in said
+
+
+def test_a_data_folder_that_is_none(machine: Machine) -> None:
+    machine.data.write_text("a file")
+    code, said = machine.refused()
+    assert code == 2
+    assert one_sentence(said)
+    assert str(machine.data) in said
+
+
+def test_the_command_says_it_on_one_line(machine: Machine) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", machine.ports["FRONT__HTTP_PORT"]))
+        taken.listen()
+        code, said = machine.command("run", "--detach")
+    assert code == 2
+    assert one_sentence(said)
+    assert "front.http_port" in said
+
+
+def test_a_bad_setting(machine: Machine) -> None:
+    code, said = machine.refused(APPLIANCE_FRONT__HTTP_PORTS="8080")
+    assert code == 2
+    assert "APPLIANCE_FRONT__HTTP_PORT?" in said
+
+
+def test_settings_that_are_no_toml(machine: Machine) -> None:
+    machine.data.mkdir()
+    (machine.data / "settings.toml").write_text("[front\nhttp_port = 1")
+    code, said = machine.refused()
+    assert code == 2
+    assert "settings.toml" in said
+
+
+def test_programs_that_were_never_built(machine: Machine, tmp_path: Path) -> None:
+    code, said = machine.refused(APPLIANCE_PROGRAMS_DIR=str(tmp_path / "none"))
+    assert code == 1
+    assert "scripts/setup" in said
+
+
+def test_a_model_that_is_missing(machine: Machine, tmp_path: Path) -> None:
+    code, said = machine.refused(APPLIANCE_BUILTIN_MODELS_DIR=str(tmp_path / "none"))
+    assert code != 0
+    assert one_sentence(said)
+    assert "whisper-base" in said
+
+
+def test_a_model_with_a_wrong_digest(machine: Machine, tmp_path: Path) -> None:
+    builtin = Settings(data_dir=machine.data).builtin_models_dir
+    copied = tmp_path / "models"
+    shutil.copytree(builtin, copied, copy_function=os.link)
+    (weights,) = (copied / "smollm2-135m-instruct").glob("*.gguf")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    code, said = machine.refused(APPLIANCE_BUILTIN_MODELS_DIR=str(copied))
+    assert code != 0
+    assert one_sentence(said)
+    assert "smollm2-135m-instruct" in said
+
+
+def test_a_persona_that_does_not_exist(machine: Machine) -> None:
+    code, said = machine.refused(APPLIANCE_PERSONA="nobody")
+    assert code == 2
+    assert "nobody" in said
+
+
+def test_down_and_status_before_anything_was_started(machine: Machine) -> None:
+    assert machine.command("down")[0] == 0
+    assert machine.command("status")[0] == 3
+    assert not machine.data.exists()
+
+
+def test_the_data_folder_is_the_owners_alone(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "new" / "data")
+    preflight.prepare_folders(settings)
+    for folder in (settings.data_dir, settings.run_dir, settings.secrets_dir):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        total: int = 10**9
+        used: int = 10**9
+        free: int = 12_000_000
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage())
+    with pytest.raises(ApplianceError, match="Only 12 MB"):
+        preflight.check_disk(Settings(data_dir=tmp_path))
+
+
+def test_a_folder_on_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(BadSettings, match="no space left"):
+        preflight.prepare_folders(Settings(data_dir=tmp_path))
+
+
+# -- holding and stopping, with a tiny program in the place of the seven --
+
+
+class Silent:
+    """A report that only remembers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+
+    def progress(self, box: BoxStatus) -> None:
+        pass
+
+    def ready(self, box: BoxStatus) -> None:
+        pass
+
+    def stopping(self) -> None:
+        pass
+
+    def stopped(self) -> None:
+        pass
+
+
+# `start` as a program of its own, because signals and parents are its subject.
+HOLDER = """
+    import sys
+    from pathlib import Path
+    from appliance import starting
+    from appliance.settings import Settings
+    from appliance.status import BoxStatus, ProgramStatus
+    from tests.unit.test_starting import Silent, fake_start
+
+    fake_start()
+    settings = Settings(data_dir=Path(sys.argv[1]))
+    report = Silent()
+    report.ready = lambda _box: print("ready", flush=True)
+    sys.exit(starting.start(settings, detach=False, report=report))
+"""
+PROGRAM = "import signal\nsignal.pause()\n"
+
+
+def fake_start(ready: bool = True) -> None:
+    """Let `start` run one tiny program and believe that it is ready."""
+
+    def render(settings: Settings) -> None:
+        source = settings.data_dir / "tiny.py"
+        source.write_text(PROGRAM)
+        text = supervisord_conf(settings, [Program("tiny", (sys.executable, str(source)), 1)])
+        write_private(settings.run_dir / "supervisord.conf", text)
+
+    async def box_status(settings: Settings, *, memory: bool = True) -> BoxStatus:
+        running = len(members(settings.run_dir)) >= 3  # supervisord, the watch and the program
+        state = "ready" if running and ready else "failed" if running else "starting"
+        one = ProgramStatus("tiny", state, state == "ready", "It has its reasons.", 1, 0, 1)
+        return BoxStatus(one.ready, (one,))
+
+    starting.render = render  # type: ignore[attr-defined]
+    starting.box_status = box_status  # type: ignore[attr-defined]
+    preflight.check = lambda settings: []
+
+
+@pytest.fixture
+def unfaked() -> Iterator[None]:
+    kept = starting.render, starting.box_status, preflight.check  # type: ignore[attr-defined]
+    yield
+    starting.render, starting.box_status, preflight.check = kept  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path)],
+        cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        sweep(tmp_path / "run", grace_s=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything(
+    tmp_path: Path, holder: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    assert len(members(tmp_path / "run")) >= 3
+    holder.send_signal(number)
+    assert holder.wait(20) == 0
+    assert not members(tmp_path / "run")
+
+
+def test_a_killed_holder_takes_the_box_with_it(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    holder.kill()
+    until(lambda: not members(tmp_path / "run"), 20, "the end of the box")
+
+
+def test_a_killed_supervisord_ends_the_holder(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    (supervisord,) = (
+        p for p in members(tmp_path / "run") if "supervisor.supervisord" in p.cmdline()
+    )
+    supervisord.kill()
+    assert holder.wait(20) == 1
+    assert not members(tmp_path / "run")
+
+
+def test_down_from_elsewhere_ends_the_holder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    assert starting.stop(Settings(data_dir=tmp_path))
+    assert holder.wait(20) == 0
+
+
+def test_a_lost_core_program_is_exit_code_70(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    record = Record(restarts=5, given_up="It ended 5 times.")
+    write_private(records_path(tmp_path / "run"), records_text({"panel": record}))
+    starting.stop(Settings(data_dir=tmp_path))
+    assert holder.wait(20) == starting.CORE_LOST_EXIT
+
+
+@pytest.mark.usefixtures("unfaked")
+def test_a_program_that_fails_while_starting_takes_all_down_again(tmp_path: Path) -> None:
+    fake_start(ready=False)
+    settings = Settings(data_dir=tmp_path)
+    with pytest.raises(ApplianceError, match=r"tiny could not be started: It has its reasons\."):
+        starting.start(settings, detach=True, report=Silent())
+    assert not members(settings.run_dir)
+
+
+@pytest.mark.usefixtures("unfaked")
+def test_a_detached_box_outlives_its_start_and_refuses_a_second(tmp_path: Path) -> None:
+    fake_start()
+    settings = Settings(data_dir=tmp_path)
+    try:
+        assert starting.start(settings, detach=True, report=Silent()) == 0
+        assert members(settings.run_dir)
+        with pytest.raises(starting.AlreadyRunning, match="already running at http://localhost"):
+            starting.start(settings, detach=True, report=Silent())
+        assert members(settings.run_dir)
+    finally:
+        assert starting.stop(settings)
