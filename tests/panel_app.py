@@ -114,3 +114,9 @@ async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncI
         ) as http,
     ):
         yield Panel(app, rooms, clock, waiting, http)
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of everything the app serves, from its own description."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods]

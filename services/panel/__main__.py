@@ -6,8 +6,11 @@ from appliance.settings import seal_environment
 
 seal_environment()
 
+import asyncio
 import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -16,6 +19,19 @@ from appliance.errors import ApplianceError
 from appliance.serving.server import bind
 from appliance.settings import load_settings
 from services.panel.app import create_app
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again after a clean stop; the exit status is to be 0.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
 
 def main() -> int:
@@ -29,7 +45,7 @@ def main() -> int:
         lifespan="on", server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=30,
         h11_max_incomplete_event_size=32 << 10,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = _Server(config)
     server.run(sockets=[listener])
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

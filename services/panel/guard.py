@@ -43,7 +43,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._hosts = own_hosts(settings.front.http_port)
+        self._origins = own_names(settings.front.http_port)
+        # The box's own programs, on the socket, name no port.
+        self._hosts = self._origins | {"localhost"}
         self._media = settings.livekit.url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,16 +82,18 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         path: str = scope["path"]
+        if path.startswith(INTERNAL):
+            # Only programs that can open the socket come without the front door's mark; they are
+            # the box's own, and call the panel what they like.
+            if any(name in headers for name in _FORWARDED):
+                raise Refused("internal_only", "This part is for the box's own programs.")
+            return
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             raise UnknownHost(
                 "host_unknown", "This box does not go by that name.",
                 "Open the address that `scripts/run` printed.",
             )  # fmt: skip
-        if path.startswith(INTERNAL):
-            if any(name in headers for name in _FORWARDED):
-                raise Refused("internal_only", "This part is for the box's own programs.")
-            return
         if path == WEBHOOK:
             return
         origin = headers.get("origin")
@@ -109,7 +113,7 @@ class Guard:
             parts = urlsplit(origin.lower())
         except ValueError:
             return False
-        return parts.scheme in ("http", "https") and parts.netloc in self._hosts
+        return parts.scheme in ("http", "https") and parts.netloc in self._origins
 
     def _dress(self, headers: MutableHeaders, path: str, host: str) -> None:
         own = host if host in self._hosts else ""
@@ -133,11 +137,11 @@ class Guard:
         headers["Cache-Control"] = "no-cache" if path.startswith("/static/") else "no-store"
 
 
-def own_hosts(http_port: int) -> frozenset[str]:
-    """Names this box goes by: loopback with the front port, and localhost on the socket."""
+def own_names(http_port: int) -> frozenset[str]:
+    """What this box's front door is called in Host and Origin."""
     names = ("localhost", "127.0.0.1", "[::1]")
-    with_port = {f"{name}:{http_port}" for name in names}
-    return frozenset(with_port | ({*names} if http_port == 80 else {"localhost"}))
+    # Browsers leave out the port that http has anyway.
+    return frozenset(names if http_port == 80 else (f"{name}:{http_port}" for name in names))
 
 
 async def _whole_body(scope: Scope, receive: Receive) -> Receive:
