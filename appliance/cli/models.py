@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from appliance.catalogue import ModelStatus
+    from appliance.catalogue import Catalogue, ModelStatus
     from appliance.catalogue.digests import ModelCheck
 
 
@@ -88,9 +88,26 @@ def pull(
         )
     folder = (into or settings.models_path).absolute()
     with _progress() as progress:
-        bars = {model_id: progress.add_task(model_id, total=None, said="") for model_id in wanted}
+        bars = {
+            model_id: progress.add_task(model_id, total=catalogue.entry(model_id).size, said="")
+            for model_id in wanted
+        }
         for model_id, bar in bars.items():
-            _pull_one(model_id, folder, progress, bar)
+            if into is None and _is_here(catalogue, model_id):
+                progress.update(bar, completed=progress.tasks[bar].total, said=_SAID["already"])
+            else:
+                _pull_one(model_id, folder, progress, bar)
+
+
+def _is_here(catalogue: Catalogue, model_id: str) -> bool:
+    """Whether an undamaged copy lies in one of the models folders."""
+    from appliance.catalogue.digests import verify_model
+    from appliance.errors import NotFound
+
+    try:
+        return all(file.state == "ok" for file in verify_model(catalogue.find(model_id)).files)
+    except NotFound:
+        return False
 
 
 def _progress() -> Progress:
@@ -118,11 +135,10 @@ def _pull_one(model_id: str, folder: Path, progress: Progress, bar: TaskID) -> N
             progress.update(bar, completed=event.done, total=event.total, said="")
         else:
             progress.update(bar, said=_SAID.get(event.kind, event.kind))
-        if event.kind in ("already", "waiting") and not progress.console.is_terminal:
-            progress.console.print(f"{model_id}: {_SAID[event.kind]}")
-    if not (total := progress.tasks[bar].total):
-        # Nothing came over the wire; a full bar shows that nothing is left.
-        progress.update(bar, completed=1, total=total or 1)
+        if event.kind in ("already", "done"):
+            progress.update(bar, completed=progress.tasks[bar].total)
+        if event.kind == "waiting" and not progress.console.is_terminal:
+            progress.console.print(f"{model_id}: {_SAID['waiting']}")
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
@@ -202,6 +203,26 @@ def test_a_pull_that_is_ended_goes_on_where_it_stopped(
     assert events[-1].kind == "done"
     assert [start for path, start in hub.ranges if path.endswith(".onnx")] == [0, HALF]
     assert (folder / "voice" / "voice.onnx").read_bytes() == WEIGHTS
+
+
+def test_giving_up_ends_the_child(hub: Hub, file: Path, tmp_path: Path) -> None:
+    hub.stalls = True
+    folder = tmp_path / "models"
+    events = pull_model("voice", folder, file)
+    while next(events).done < HALF:
+        pass
+    events.close()  # type: ignore[attr-defined]
+    with (folder / ".pull" / "voice.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not (folder / "voice").exists()
+
+
+def test_a_ready_file_that_a_power_cut_shortened_is_fetched_again(
+    hub: Hub, file: Path, tmp_path: Path
+) -> None:
+    make.put(tmp_path / "models" / ".pull" / "voice" / "ready", {"voice.onnx": WEIGHTS[:-1] + b"x"})
+    list(pull_model("voice", tmp_path / "models", file))
+    assert (tmp_path / "models" / "voice" / "voice.onnx").read_bytes() == WEIGHTS
 
 
 def test_a_broken_line_is_taken_up_again(hub: Hub, file: Path, tmp_path: Path) -> None:
