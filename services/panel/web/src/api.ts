@@ -17,6 +17,8 @@ export interface Turn {
 }
 
 export interface Kept {
+  state: string;
+  keep_transcript: boolean;
   turns: Turn[];
 }
 

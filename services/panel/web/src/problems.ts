@@ -67,6 +67,26 @@ export const NOT_SENT: Problem = {
   hint: "Wait until the line is back and send it again.",
 };
 
+/** What to say about a call that the box ended in this state; undefined: nothing. */
+export function badEnd(state: string): Problem | undefined {
+  switch (state) {
+    case "timed_out":
+      return {
+        code: state,
+        message: "The call has reached its longest time.",
+        hint: "Talk again to go on.",
+      };
+    case "failed":
+      return {
+        code: state,
+        message: "The call broke off.",
+        hint: "Talk again; scripts/appliance logs agent says why it happened.",
+      };
+    default:
+      return undefined;
+  }
+}
+
 /** Why the microphone cannot be used, from what getUserMedia threw. */
 export function microphoneProblem(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";

@@ -1,0 +1,154 @@
+"""A real Chromium on the page, with a microphone that plays a recording, and eyes on the network."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from appliance.audio import read_audio
+from appliance.settings import PROJECT_DIR
+
+SHOTS = PROJECT_DIR / "test-results" / "browser"
+RATE_HZ = 48_000
+_OBSERVER = Path(__file__).with_name("observer.js")
+_POLL_MS = 50
+
+
+@dataclass
+class Visit:
+    """One visit to the page and everything it did that may be wrong."""
+
+    page: Page
+    origin: str
+    strangers: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Keep each request off the origin and each error on the console."""
+        self.page.on("request", lambda request: self._look(request.url))
+        self.page.on("websocket", lambda socket: self._look(socket.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(message.text) if message.type == "error" else None
+            ),
+        )
+
+    def _look(self, url: str) -> None:
+        if urlsplit(url).netloc != urlsplit(self.origin).netloc:
+            self.strangers.append(url)
+
+    def until(self, condition: Callable[[], object], within_s: float, what: str) -> Any:
+        """Wait for the condition; returns what it gave. Playwright's own wait needs eval, which the CSP forbids."""
+        deadline = time.monotonic() + within_s
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                self.shot("failed")
+                raise AssertionError(f"{what} not within {within_s:g} s: {self.text('body')!r}")
+            self.page.wait_for_timeout(_POLL_MS)
+        return value
+
+    def text(self, selector: str) -> str:
+        """What this element shows."""
+        return self.page.locator(selector).inner_text()
+
+    def lines(self, speaker: Literal["you", "agent"]) -> list[str]:
+        """What one side has said that will not change any more."""
+        return self.page.locator(f".line.{speaker}:not(.partial) .said").all_inner_texts()
+
+    def phase(self) -> str | None:
+        """The state of the call that the page shows."""
+        return self.page.locator("body").get_attribute("data-phase")
+
+    def wait_phase(self, phase: str, within_s: float) -> None:
+        """Wait until the page shows this state."""
+        self.until(lambda: self.phase() == phase, within_s, phase)
+
+    def observed(self, name: str) -> Any:
+        """A figure of observer.js."""
+        return self.page.evaluate("name => window.observed[name]", name)
+
+    def sent(self) -> dict[str, float]:
+        """Seconds of sound and energy that the microphone has sent."""
+        figures: dict[str, float] = self.page.evaluate("() => window.sent()")
+        return figures
+
+    def shot(self, name: str) -> None:
+        """Keep a picture of the page."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+    def assert_clean(self) -> None:
+        """Nothing was asked of anyone else, nothing was refused by the CSP, nothing complained."""
+        assert self.strangers == []
+        assert self.observed("violations") == []
+        assert self.observed("iceServers") == []
+        assert self.complaints == []
+
+
+@contextmanager
+def visit(
+    url: str,
+    *,
+    microphone: Path | Literal["beeps", "denied"],
+    width: int = 1440,
+    scheme: Literal["light", "dark"] = "light",
+) -> Iterator[Visit]:
+    """Open the page.
+
+    Args:
+        url: the page's address.
+        microphone: a 48 kHz wav that is played once, Chromium's beep every second, or refused.
+        width: of the window, in pixels.
+        scheme: what the visitor's system prefers.
+    """
+    flags = [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--allow-loopback-in-peer-connection",
+        "--disable-features=WebRtcHideLocalIpsWithMdns",
+    ]
+    if microphone != "denied":
+        flags.append("--use-fake-ui-for-media-stream")
+    if isinstance(microphone, Path):
+        flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        try:
+            context = browser.new_context(
+                color_scheme=scheme, viewport={"width": width, "height": 860}
+            )
+            context.add_init_script(path=_OBSERVER)
+            visited = Visit(context.new_page(), url)
+            visited.watch()
+            visited.page.goto(url)
+            yield visited
+        finally:
+            browser.close()
+
+
+def spoken(path: Path, clip: Path, silence_s: float) -> Path:
+    """Write a wav for the fake microphone: faint noise, the clip, faint noise for two minutes."""
+    speech = read_audio(clip).resampled(RATE_HZ).samples
+    quiet = np.random.default_rng(0).standard_normal(int((silence_s + 120) * RATE_HZ)) * 3e-4
+    start = int(silence_s * RATE_HZ)
+    quiet[start : start + len(speech)] += speech
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes((np.clip(quiet, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
