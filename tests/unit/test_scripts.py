@@ -17,7 +17,7 @@ SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file()
 # What any Linux has; everything else is for set-up to ask for.
 BASE_TOOLS = (
     "awk", "basename", "bash", "cat", "cut", "df", "dirname", "find", "flock", "grep", "head", "id",
-    "mkdir", "readlink", "rm", "sha256sum", "sort", "tr", "xargs",
+    "mkdir", "readlink", "rm", "sha256sum", "sort", "tail", "tr", "xargs",
 )  # fmt: skip
 
 
