@@ -1,0 +1,1 @@
+"""The language model: a conversation in, the next words out."""

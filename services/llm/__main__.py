@@ -1,0 +1,23 @@
+"""Starts the language model: ``python -m services.llm``."""
+
+from appliance.settings import seal_environment
+
+seal_environment()
+
+from appliance import logs
+from appliance.serving import create_app, serve
+from appliance.settings import load_settings
+from services.llm.engine import LlamaEngine
+from services.llm.routes import create_router
+
+
+def main() -> None:
+    """Serve on run/llm.sock until told to stop."""
+    settings = load_settings()
+    logs.configure("llm", settings.log_level)
+    engine = LlamaEngine(settings)
+    serve(create_app(engine, create_router(engine), settings), settings.socket("llm"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""From tokens' bytes to text: whole characters only, and nothing of a stop text."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class Answer:
+    """Collects an answer's bytes and gives out what is certain to be part of it."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = [stop for stop in stops if stop]
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""
+        self.stopped = False
+
+    def push(self, piece: bytes) -> str:
+        """Text that may be sent after this piece; sets ``stopped`` when a stop text is found."""
+        return self._release(self._decode(piece))
+
+    def flush(self) -> str:
+        """What was held back, at the answer's end."""
+        text = self._release(self._decode(b"", final=True))
+        text, self._held = text + self._held, ""
+        return text
+
+    def _release(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        self._held += text
+        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            text, self._held = self._held[: min(found)], ""
+            return text
+        keep = max((self._overlap(stop) for stop in self._stops), default=0)
+        cut = len(self._held) - keep
+        text, self._held = self._held[:cut], self._held[cut:]
+        return text
+
+    def _overlap(self, stop: str) -> int:
+        """How much of the held text's end could be the beginning of this stop text."""
+        for length in range(min(len(stop) - 1, len(self._held)), 0, -1):
+            if self._held.endswith(stop[:length]):
+                return length
+        return 0

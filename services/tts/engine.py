@@ -1,0 +1,80 @@
+"""The voice's engine: a text in, bytes of sound out, sentence by sentence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from appliance.audio import Pcm, Samples, StreamResampler, encode_audio, to_s16le, wav_header
+from appliance.errors import ApplianceError
+from appliance.serving import Engine
+from appliance.settings import Settings
+from services.tts.text import pieces, speakable
+from services.tts.vocabulary import RATE_HZ, Speak
+from services.tts.voices import Voices
+
+SILENCE_S = 0.1
+"""Answer to a text that has no sound, e.g. an emoji."""
+
+_SAMPLE_TEXT = "Hello there."
+_SAMPLE_LENGTH_S = (0.3, 5.0)
+_SAMPLE_RMS = 0.003
+
+
+class PiperEngine(Engine[Speak, bytes]):
+    """Serves every installed Piper voice; the selected one is loaded at the start."""
+
+    name: ClassVar[str] = "tts"
+
+    def __init__(self, settings: Settings) -> None:
+        self.concurrency = settings.tts.workers
+        self._voices = Voices(settings)
+
+    def models(self) -> list[str]:
+        """Ids of the installed voices."""
+        return self._voices.installed()
+
+    def _load(self) -> None:
+        self._voices.get(self._voices.selected)
+
+    def _sample(self) -> None:
+        request = Speak(_SAMPLE_TEXT, self._voices.selected)
+        sound = Pcm.from_s16le(b"".join(self._run(request, threading.Event())), RATE_HZ)
+        shortest, longest = _SAMPLE_LENGTH_S
+        loudness = float(np.sqrt(np.mean(np.square(sound.samples))))
+        if not (shortest < sound.duration_s < longest and loudness > _SAMPLE_RMS):
+            raise ApplianceError(
+                "voice_silent", "The voice was loaded, but a sample of it is not speech.",
+                "`scripts/appliance models verify` checks its files.",
+            )  # fmt: skip
+
+    def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes]:
+        sound = self._sound(request, stop)
+        if request.kind in ("pcm", "wav"):
+            # The header goes with the first samples: before them, an error still has a status.
+            head = wav_header(RATE_HZ) if request.kind == "wav" else b""
+            for samples in sound:
+                yield head + to_s16le(samples)
+                head = b""
+        else:
+            parts = list(sound)
+            if not stop.is_set():
+                yield encode_audio(Pcm(np.concatenate(parts), RATE_HZ), request.kind)
+
+    def _sound(self, request: Speak, stop: threading.Event) -> Iterator[Samples]:
+        """Samples at 24 kHz as they are made; never nothing at all, unless stopped."""
+        voice = self._voices.get(request.voice or self._voices.selected)
+        resampler = StreamResampler(voice.rate_hz, RATE_HZ)
+        made = 0
+        for piece in pieces(speakable(request.text)):
+            for sentence in voice.speak(piece, request.speed):
+                if stop.is_set():
+                    return
+                ready = resampler.push(sentence)
+                made += len(ready)
+                yield ready
+        rest = resampler.flush()
+        yield rest if made + len(rest) else np.zeros(round(SILENCE_S * RATE_HZ), np.float32)
