@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from livekit.agents import JobContext, JobProcess, JobRequest, inference, utils
 
 from appliance import logs
@@ -24,6 +26,8 @@ def prepare(process: JobProcess) -> None:
     settings = load_settings()
     logs.configure("agent", settings.log_level)
     load_sounds()
+    # The language model's client imports it at its first request, in the middle of a turn.
+    importlib.import_module("anyio._backends._asyncio")
     process.userdata[_EQUIPMENT] = Equipment(
         settings=settings,
         store=Store(settings.store_url),

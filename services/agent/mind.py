@@ -29,7 +29,10 @@ def make_mind(settings: Settings, persona: Persona, session_id: str) -> openai.L
     url = settings.llm.url.rstrip("/")
     if url and not url.endswith("/v1"):
         url += "/v1"
-    transport = None if url else httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")))
+    # A unix socket shows no certificate; reading the authorities would hold the call up.
+    transport = (
+        None if url else httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
+    )
     client = openai_sdk.AsyncClient(
         api_key="local",
         base_url=url or "http://llm/v1",
