@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
 from appliance.errors import ApplianceError
@@ -22,6 +21,11 @@ from appliance.store.engine import (
     sqlite_path,
 )
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest migration."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
@@ -37,22 +41,41 @@ def upgrade(url: str) -> None:
         try:
             with engine.begin() as connection:
                 lock_for_transaction(connection, UPGRADE_LOCK)
-                config = alembic_config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                # Alembic takes half a second to import, which every program would pay.
+                if _revision(connection) != HEAD:
+                    _migrate(connection)
         except DatabaseError as error:
             raise explain(error) from error
-        except CommandError as error:
-            raise ApplianceError(
-                "database_newer", "The database was written by a newer version.",
-                "Start that version, or put back the backup made before the update.",
-            ) from error  # fmt: skip
         finally:
             engine.dispose()
 
 
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ApplianceError(
+            "database_newer", "The database was written by a newer version.",
+            "Start that version, or put back the backup made before the update.",
+        ) from error  # fmt: skip
+
+
 def alembic_config() -> Config:
     """Alembic's view of the package; there is no ini file."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -24,7 +24,8 @@ from appliance.setting_groups import FrontSettings, LiveKitSettings
 from appliance.settings import PROJECT_DIR, Settings, sealed_environment
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.services
+# Two programs are started for each test.
+pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
 SESSIONS = "/api/v1/sessions"
 # As `python -m services.panel`, but a box of which only the panel and LiveKit run is ready enough.
@@ -81,7 +82,7 @@ class Box:
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, 20, "the panel")
+        await eventually(answers, 45, "the panel")
 
     def kill_livekit(self) -> None:
         """As kill -9."""

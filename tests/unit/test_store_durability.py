@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from appliance.store import Store, upgrade
+from appliance.store import Store, upgrade, upgrading
 from appliance.store.engine import make_engine
 from appliance.store.models import Base
 
@@ -98,3 +99,8 @@ def test_upgrading_keeps_what_is_there(tmp_path: Path) -> None:
     call = Store(url).sessions.create(persona="default", keep_transcript=True)
     upgrade(url)
     assert Store(url).sessions.get(call.id) == call
+
+
+def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
+    scripts = ScriptDirectory.from_config(upgrading.alembic_config())
+    assert scripts.get_current_head() == upgrading.HEAD
