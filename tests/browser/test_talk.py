@@ -32,6 +32,7 @@ def _ask_in_writing(visited: Visit, question: str) -> str:
     visited.page.keyboard.press("Enter")
     visited.until(lambda: question in visited.lines("you"), 5, "the written words")
     visited.until(lambda: len(visited.lines("agent")) > before, _ANSWER_S, "an answer")
+    visited.wait_phase("listening", 15)
     return visited.lines("agent")[-1]
 
 
@@ -60,6 +61,7 @@ def test_a_spoken_question_is_answered(box: Box, tmp_path: Path) -> None:
         visited.until(lambda: len(visited.lines("agent")) > 1, _ANSWER_S, "an answer")
         visited.until(lambda: visited.observed("loudMs") > loud + 300, 10, "an answer to hear")
         heard, answer = " ".join(visited.lines("you")), visited.lines("agent")[1]
+        visited.wait_phase("listening", 15)
         visited.shot("talk-3-answered")
         assert error_rate(["What is the capital of France?"], [heard]) <= 0.2
         assert "paris" in answer.lower()

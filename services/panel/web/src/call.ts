@@ -319,14 +319,13 @@ export class Call {
   }
 
   async #close(sessionId: string | undefined): Promise<void> {
-    for (const { track } of this.#room.localParticipant.trackPublications.values()) track?.stop();
+    // First the room: a connection that the box closes under the page is an error to the browser.
+    await this.#room.disconnect();
     try {
-      // Before the room is left: a caller who leaves first counts as gone, not as finished.
       if (sessionId !== undefined) await endSession(sessionId);
     } catch {
       // The box ends the session by itself when it sees that the caller has left.
     }
-    await this.#room.disconnect();
     await this.#sound.close();
   }
 }
