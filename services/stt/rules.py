@@ -14,6 +14,7 @@ CONTEXT_TOKENS = 448
 
 REPETITIVE = 2.4
 """Text that zlib shrinks more than this is a loop."""
+_FASTEST_PACE = 7.0
 VOICED_S = 0.2
 """Less voice than this is not speech."""
 
@@ -41,17 +42,26 @@ def compression_ratio(text: str) -> float:
 
 
 def is_invented(
-    text: str, *, avg_logprob: float, no_speech_prob: float, ratio: float, greedy: bool = True
+    text: str, *, avg_logprob: float, no_speech_prob: float, ratio: float, pace: float
 ) -> bool:
-    """Whether the text was made up from noise, or is a loop.
+    """Whether greedy text was made up from noise, or is a loop.
 
     The limits separate 27 spoken clips from 21 without speech, on base and tiny.en.
-    Sampled text has lower probabilities, so only the loop counts for it.
+
+    Args:
+        text: what Whisper wrote.
+        avg_logprob: mean log probability of a token.
+        no_speech_prob: the model's own doubt that this is speech, 0 to 1.
+        ratio: how many times zlib shrinks the text.
+        pace: tokens per second of voice.
     """
-    if ratio > REPETITIVE:
+    if is_loop(ratio, pace):
         return True
-    if not greedy:
-        return False
     if avg_logprob < -1.0 or (no_speech_prob > 0.6 and avg_logprob < -0.8):
         return True
     return avg_logprob < -0.7 and text.strip(" .,!?-…").lower() in _EMPTY_PHRASES
+
+
+def is_loop(ratio: float, pace: float) -> bool:
+    """Whether a repetitive text was not really said: people repeat themselves too, but not this fast."""
+    return ratio > REPETITIVE and pace > _FASTEST_PACE

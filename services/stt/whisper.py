@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import BadInput, NotFound
+from appliance import logs
+from appliance.errors import ApplianceError, BadInput, NotFound
 from services.stt import rules
 from services.stt.turnstile import Turnstile
 from services.stt.vocabulary import RATE_HZ, Manner, Passage, Samples, Span, Task, Window, Word
+
+_log = logs.get(__name__)
 
 _PROMPT_TOKENS = 200
 # Marks that belong to the word after or before them; full-width ones end sentences in Chinese.
@@ -31,7 +34,7 @@ class _Answer:
     capped: bool
 
     @property
-    def is_loop(self) -> bool:
+    def is_doubtful(self) -> bool:
         return self.capped or self.ratio > rules.REPETITIVE
 
 
@@ -46,6 +49,7 @@ class Whisper:
 
     Raises:
         NotFound: a file of the model is missing.
+        ApplianceError: the library cannot load it.
     """
 
     def __init__(self, folder: Path, *, device: str, compute_type: str, threads: int) -> None:
@@ -66,13 +70,23 @@ class Whisper:
             device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         if compute_type == "auto":
             compute_type = "int8" if device == "cpu" else "float16"
-        self._model: Any = WhisperModel(
-            str(folder),
-            device=device,
-            compute_type=compute_type,
-            cpu_threads=threads,
-            local_files_only=True,
-        )
+        try:
+            self._model: Any = WhisperModel(
+                str(folder),
+                device=device,
+                compute_type=compute_type,
+                cpu_threads=threads,
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError) as error:
+            # Loading quotes files and shapes, never speech.
+            _log.error("model_not_loaded", folder=folder.name, device=device, why=str(error))
+            raise ApplianceError(
+                "model_not_loaded",
+                f"The model {folder.name} cannot be loaded on this {device}.",
+                "Check its files: scripts/appliance models verify. "
+                "The library's words: scripts/appliance logs stt.",
+            ) from error
         mels = self._model.model.n_mels
         if self._model.feature_extractor.mel_filters.shape[0] != mels:
             # Large models hear 128 bands; their preprocessor_config.json is often left out.
@@ -119,25 +133,33 @@ class Whisper:
         language = manner.language or self._language(encoded, rank)
         tokenizer = self._tokenizer(manner.task, language)
         answer = self._generate(encoded, tokenizer, manner, rules.token_cap(heard), rank, stop)
-        if answer is not None and answer.is_loop:
+        if answer is not None and answer.is_doubtful:
             encoded = self._encode(features, rules.FULL_FRAMES, rank, stop)
             if encoded is None:
                 return None
             answer = self._generate(encoded, tokenizer, manner, rules.CONTEXT_TOKENS, rank, stop)
         if answer is None:
             return None
-        if rules.is_invented(
-            answer.text,
-            avg_logprob=answer.avg_logprob,
-            no_speech_prob=answer.no_speech_prob,
-            ratio=answer.ratio,
-            greedy=manner.temperature == 0,
-        ):
+        if self._is_invented(answer, window, manner):
             return _passage(window, answer, language, text="", tokens=(), words=())
         words: tuple[Word, ...] = ()
         if manner.timed and answer.tokens:
             words = self._words(encoded, tokenizer, answer.tokens, heard, window, rank)
         return _passage(window, answer, language, answer.text, answer.tokens, words)
+
+    def _is_invented(self, answer: _Answer, window: Window, manner: Manner) -> bool:
+        voiced_s = sum(span.end - span.start for span in window.spans) / RATE_HZ
+        pace = len(answer.tokens) / voiced_s
+        if manner.temperature > 0:
+            # Sampled text is less probable by intention.
+            return rules.is_loop(answer.ratio, pace)
+        return rules.is_invented(
+            answer.text,
+            avg_logprob=answer.avg_logprob,
+            no_speech_prob=answer.no_speech_prob,
+            ratio=answer.ratio,
+            pace=pace,
+        )
 
     def _encode(self, features: Any, frames: int, rank: int, stop: threading.Event) -> Any | None:
         from faster_whisper.audio import pad_or_trim

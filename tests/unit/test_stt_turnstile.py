@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-import time
 
 import pytest
 
 from services.stt.turnstile import Turnstile
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -28,18 +29,15 @@ def test_the_most_urgent_waiter_goes_first_and_equals_in_order() -> None:
             thread = threading.Thread(target=wait, args=(name, rank))
             thread.start()
             threads.append(thread)
-            _until_waiting(turnstile, number)
+            until(functools.partial(_has_waiting, turnstile, number))
         assert order == []
     for thread in threads:
         thread.join(5)
     assert order == ["first live", "second live", "speculative", "interim"]
 
 
-def _until_waiting(turnstile: Turnstile, count: int) -> None:
-    deadline = time.monotonic() + 5
-    while len(turnstile._waiting) != count:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+def _has_waiting(turnstile: Turnstile, count: int) -> bool:
+    return len(turnstile._waiting) == count
 
 
 def test_an_error_inside_frees_the_model() -> None:
