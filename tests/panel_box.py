@@ -15,7 +15,7 @@ import aiohttp
 import httpx
 from livekit import api
 
-from appliance.rendering import find_node_ip, livekit_yaml, write_private
+from appliance.rendering import caddyfile, find_node_ip, livekit_yaml, write_private
 from appliance.secrets import livekit_keys
 from appliance.setting_groups import FrontSettings, LiveKitSettings
 from appliance.settings import PROJECT_DIR, Settings, sealed_environment
@@ -41,6 +41,7 @@ class Box:
         self.settings = settings
         self._livekit: subprocess.Popen[bytes] | None = None
         self._panel: subprocess.Popen[bytes] | None = None
+        self._front: subprocess.Popen[bytes] | None = None
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(settings.socket("panel"))),
             base_url=settings.front_url, headers={"X-Earshot-Client": "1"}, timeout=10,
@@ -78,6 +79,23 @@ class Box:
 
         await eventually(answers, 45, "the panel")
 
+    async def start_front(self) -> None:
+        """Start Caddy and wait until it answers."""
+        run = self.settings.run_dir
+        write_private(run / "Caddyfile", caddyfile(self.settings))
+        caddy = str(self.settings.programs_dir / "caddy")
+        command = [caddy, "run", "--adapter", "caddyfile", "--config", str(run / "Caddyfile")]
+        self._front = self._start(command, "front")
+
+        async def answers() -> bool:
+            try:
+                async with self.session.get(f"{self.settings.front_url}/front/healthz") as answer:
+                    return answer.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(answers, 20, "the front door")
+
     def kill_livekit(self) -> None:
         """As kill -9."""
         self._kill(self._livekit)
@@ -112,7 +130,7 @@ class Box:
 
     async def close(self) -> None:
         """End both."""
-        for process in (self._panel, self._livekit):
+        for process in (self._front, self._panel, self._livekit):
             self._kill(process)
         await self.http.aclose()
         await self.session.close()
@@ -121,6 +139,7 @@ class Box:
         environment = {**sealed_environment(), "APPLIANCE_DATA_DIR": str(self.settings.data_dir)}
         environment |= {
             "APPLIANCE_LIVEKIT__PORT": str(self.settings.livekit.port),
+            "APPLIANCE_LOG_LEVEL": "debug",
             "APPLIANCE_FRONT__HTTP_PORT": str(self.settings.front.http_port),
         }
         with (self.settings.data_dir / f"{name}.log").open("ab") as log:

@@ -87,6 +87,7 @@ async def livekit_webhook(request: Request) -> dict[str, str]:
         raise BadInput("bad_request", "The webhook is not UTF-8.") from error
     if not desk.rooms.webhook_is_genuine(body, authorization):
         raise Refused("webhook_refused", "The webhook is not signed by this box's media server.")
+    log.debug("webhook_noted")
     desk.news.set()
     return {"outcome": "noted"}
 

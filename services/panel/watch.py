@@ -127,6 +127,8 @@ class Watch:
             if await self._ended(call, call.caller in identities):
                 return
             await self._mend_agent(call)
+            if self._agent_is_due(call):
+                await self._send_or_give_up(call)
         except ApplianceError as error:
             log.warning("call_not_mended", session=call.session.id, code=error.code)
 
@@ -149,24 +151,24 @@ class Watch:
 
     async def _ended(self, call: Call, caller_present: bool) -> bool:
         """Whether the call is over: nobody came, the caller left, or it lasted too long."""
-        now = self._desk.book.clock()
-        end = self._desk.end
-        if now - call.opened_at > self._desk.settings.agent.max_call_s:
-            return await end(call.session.id, EndState.TIMED_OUT, "the longest call is over")
+        now, joined = self._desk.book.clock(), call.session.joined_at is not None
         if caller_present:
             call.caller_missing_since = None
-            if call.session.joined_at is None:
+            if not joined:
                 await asyncio.to_thread(self._desk.store.sessions.mark_joined, call.session.id)
-            return False
-        if call.session.joined_at is None:
-            if now - call.opened_at > NEVER_JOINED_S:
-                return await end(call.session.id, EndState.FAILED, "never joined")
-            return False
-        if call.caller_missing_since is None:
+        elif joined and call.caller_missing_since is None:
             call.caller_missing_since = now
-        if now - call.caller_missing_since > CALLER_GRACE_S:
-            return await end(call.session.id, EndState.CALLER_LEFT)
-        return False
+        missing = call.caller_missing_since
+        if now - call.opened_at > self._desk.settings.agent.max_call_s:
+            state, reason = EndState.TIMED_OUT, "the longest call is over"
+        elif not caller_present and not joined and now - call.opened_at > NEVER_JOINED_S:
+            state, reason = EndState.FAILED, "never joined"
+        elif missing is not None and now - missing > CALLER_GRACE_S:
+            state, reason = EndState.CALLER_LEFT, ""
+        else:
+            return False
+        await self._desk.end(call.session.id, state, reason)
+        return True
 
     async def _mend_agent(self, call: Call) -> None:
         """One living agent that holds a stream, or one on its way."""
@@ -178,20 +180,26 @@ class Watch:
             call.unheld_since = call.agentless_since = None
             call.agent_missing_since = now
             return
-        if call.job is None and living:
-            # Its hello is on its way, or it died while no panel was there to see it.
-            call.unheld_since = now if call.unheld_since is None else call.unheld_since
-            if now - call.unheld_since > JOB_GRACE_S:
-                call.unheld_since = None
-                for identity in sorted(living):
-                    await desk.rooms.remove(room, identity)
-                await desk.agent_died(call, min(living))
+        if not living:
             return
+        # Its hello is on its way, or it died while no panel was there to see it.
+        call.unheld_since = now if call.unheld_since is None else call.unheld_since
+        if now - call.unheld_since > JOB_GRACE_S:
+            call.unheld_since = None
+            for identity in sorted(living):
+                await desk.rooms.remove(room, identity)
+            call.dead |= living
+            await desk.agent_died(call, min(living))
+
+    def _agent_is_due(self, call: Call) -> bool:
+        """Whether an agent is to be sent now."""
+        if call.living_agents or call.caller_missing_since is not None:
+            # An agent that is sent to nobody would talk to nobody; it can wait for the caller.
+            return False
         due = call.agent_missing_since + AGENT_GRACE_S
         if call.job is None and call.dispatch_at is not None:
             due = call.dispatch_at
-        if now >= due:
-            await self._send_or_give_up(call)
+        return self._desk.book.clock() >= due
 
     async def _send_or_give_up(self, call: Call) -> None:
         now = self._desk.book.clock()

@@ -75,6 +75,18 @@ async def test_a_caller_has_twenty_seconds_to_come_back(panel: Panel) -> None:
     assert session.room_name in panel.rooms.deleted
 
 
+async def test_no_agent_is_sent_to_a_caller_who_is_away(panel: Panel) -> None:
+    session, job = await _held(panel)
+    panel.rooms.leave(session.room_name, f"caller-{session.id}")
+    await panel.watch.step()
+    await _die(panel, session, job)
+    await _wait(panel, 10)
+    assert len(panel.rooms.dispatches) == 1
+    panel.rooms.join(session.room_name, f"caller-{session.id}")
+    await panel.watch.step()
+    assert len(panel.rooms.dispatches) == 2
+
+
 async def test_the_longest_call_ends(panel: Panel) -> None:
     session, _ = await _held(panel)
     panel.clock.advance(7201)
