@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,14 @@ async def test_hanging_up_is_seen_by_both(talk: Talk) -> None:
     assert ended.json()["state"] == "completed"
     await asyncio.wait_for(gone.wait(), 5)
     assert talk.room_name not in await talk.box.rooms()
+
+
+async def test_a_stopping_panel_takes_no_call_with_it(talk: Talk) -> None:
+    """SIGTERM while a job holds its stream: gone in seconds, status 0, and nobody was put out."""
+    began = time.monotonic()
+    assert await asyncio.to_thread(talk.box.stop_panel) == 0
+    assert time.monotonic() - began < 5
+    assert await talk.people() == {f"caller-{talk.session_id}", "agent-1"}
+    store = Store(talk.box.settings.store_url)
+    assert store.sessions.get(talk.session_id).is_open
+    store.close()
