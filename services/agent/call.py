@@ -8,16 +8,7 @@ import os
 from dataclasses import dataclass
 
 from livekit import rtc
-from livekit.agents import (
-    AgentSession,
-    APIConnectOptions,
-    CloseEvent,
-    JobContext,
-    TurnHandlingOptions,
-    inference,
-    tts,
-)
-from livekit.agents.voice.agent_session import SessionConnectOptions
+from livekit.agents import CloseEvent, JobContext
 from livekit.agents.voice.room_io import AudioInputOptions, AudioOutputOptions, RoomOptions
 from pydantic import ValidationError
 
@@ -28,23 +19,18 @@ from appliance.settings import Settings
 from appliance.store import Store
 from services.agent import voice
 from services.agent.apology import BACK, Apologies
-from services.agent.clauses import ClauseTokenizer
-from services.agent.ear import Ear, EarEvents
 from services.agent.ending import Ending
-from services.agent.mind import first_context, make_mind
+from services.agent.mind import first_context
 from services.agent.panel_line import PanelLine
-from services.agent.pauses import PatientDetector
 from services.agent.speaker import Speaker
+from services.agent.talk import Detectors, Talk
 from services.agent.turns import TurnLog
-from services.agent.upstream import Upstream
 from services.agent.utterance import RATE_HZ
 
 log = logs.get(__name__)
 
 # Less voice than this may be a cough or a chair.
 _CLEARLY_VOICED_S = 1.0
-_FALSE_ALARM_S = 1.5
-_MODEL_SILENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +68,7 @@ class Equipment:
 
     settings: Settings
     store: Store
-    ear_detector: inference.VAD
-    session_detector: inference.VAD
+    detectors: Detectors
 
 
 class Call:
@@ -99,24 +84,15 @@ class Call:
             os.getpid(),
         )  # fmt: skip
         self._turns = TurnLog(self._store, plan.session_id, self._publish)
-        self._voice = voice.Voice(
-            Upstream.of("tts", self._settings, plan.session_id),
-            voice=plan.persona.voice or self._settings.tts.voice,
-            on_text=self._turns.sent_to_voice,
+        self._talk = Talk.make(
+            self._settings,
+            plan.persona,
+            plan.session_id,
+            equipment.detectors,
+            self._turns,
+            self._on_unheard,
         )
-        self._ear = Ear(
-            Upstream.of("stt", self._settings, plan.session_id),
-            equipment.ear_detector,
-            model=self._settings.stt.model,
-            language=plan.persona.language,
-            speculate_after_s=self._settings.agent.speculate_after_s,
-            events=EarEvents(
-                on_speech_end=self._turns.heard_speech_end,
-                on_transcript=self._turns.heard_transcript,
-                on_unheard=self._on_unheard,
-            ),
-        )
-        self._session = self._make_session(equipment.session_detector)
+        self._session = self._talk.session
         self._apologies = Apologies(self._session, lambda: self._turns.is_open, self._publish)
         self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
         self._turns.follow(self._session)
@@ -161,8 +137,7 @@ class Call:
         self._ending.close()
         self._apologies.close()
         await self._turns.aclose()
-        for closing in (self._voice.aclose(), self._ear.aclose()):
-            await closing
+        await self._talk.aclose()
         if self._ending.replaced:
             await self._line.drop()
             return
@@ -173,40 +148,6 @@ class Call:
             log.error("end_not_written", code=error.code, why=str(error))
         await self._line.goodbye(state.value, reason)
         await self._ctx.delete_room()
-
-    def _make_session(self, detector: inference.VAD) -> AgentSession[None]:
-        persona = self._plan.persona
-        delays = persona.delays
-        handling = TurnHandlingOptions(
-            turn_detection=inference.TurnDetector(version="v1-mini"),
-            endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
-            interruption={
-                "mode": "vad",
-                "min_duration": self._settings.agent.barge_in_after_s,
-                "resume_false_interruption": persona.barge_in == "resume",
-                "false_interruption_timeout": _FALSE_ALARM_S,
-            },
-            preemptive_generation={"enabled": True, "preemptive_tts": True, "max_retries": 3},
-        )
-        return AgentSession(
-            stt=self._ear,
-            llm=make_mind(self._settings, persona, self._plan.session_id),
-            tts=tts.StreamAdapter(tts=self._voice, sentence_tokenizer=ClauseTokenizer()),
-            vad=PatientDetector(detector, self._ear.settled),
-            turn_handling=handling,
-            conn_options=SessionConnectOptions(
-                llm_conn_options=APIConnectOptions(
-                    max_retry=1, retry_interval=0.2, timeout=_MODEL_SILENCE_S
-                ),
-                stt_conn_options=APIConnectOptions(max_retry=0),
-                tts_conn_options=APIConnectOptions(max_retry=0),
-                # A call is never closed because a service failed; the caller decides.
-                max_unrecoverable_errors=1_000_000,
-            ),
-            aec_warmup_duration=None,
-            use_tts_aligned_transcript=True,
-            user_away_timeout=None,
-        )
 
     async def _publish(self, text: str, topic: str) -> None:
         try:

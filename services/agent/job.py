@@ -12,9 +12,12 @@ from appliance.settings import load_settings, seal_environment
 from appliance.store import Store
 from services.agent.apology import load_sounds
 from services.agent.call import Call, Equipment, Plan
+from services.agent.talk import Detectors
 
 AGENT_NAME = "appliance"
 log = logs.get(__name__)
+# The turn detector refuses less.
+_PAUSE_S = 0.25
 _EQUIPMENT = "equipment"
 _CALL = "call"
 
@@ -31,8 +34,10 @@ def prepare(process: JobProcess) -> None:
     process.userdata[_EQUIPMENT] = Equipment(
         settings=settings,
         store=Store(settings.store_url),
-        ear_detector=inference.VAD(min_silence_duration=0.25),
-        session_detector=inference.VAD(min_silence_duration=0.25),
+        detectors=Detectors(
+            ear=inference.VAD(min_silence_duration=_PAUSE_S),
+            session=inference.VAD(min_silence_duration=_PAUSE_S),
+        ),
     )
 
 

@@ -1,0 +1,127 @@
+"""A talk: ear, mind and voice put together as one livekit session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from livekit.agents import (
+    AgentSession,
+    APIConnectOptions,
+    TurnHandlingOptions,
+    inference,
+    tts,
+    vad,
+)
+from livekit.agents.voice.agent_session import SessionConnectOptions
+
+from appliance.personas import Persona
+from appliance.settings import Settings
+from services.agent.clauses import ClauseTokenizer
+from services.agent.ear import Ear, EarEvents
+from services.agent.mind import make_mind
+from services.agent.pauses import PatientDetector
+from services.agent.turns import TurnLog
+from services.agent.upstream import Upstream
+from services.agent.voice import Voice
+
+_FALSE_ALARM_S = 1.5
+_MODEL_SILENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """Voice detectors; ear and session need one each."""
+
+    ear: vad.VAD
+    session: vad.VAD
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A session and what it holds."""
+
+    session: AgentSession[None]
+    ear: Ear
+    voice: Voice
+
+    @classmethod
+    def make(
+        cls,
+        settings: Settings,
+        persona: Persona,
+        session_id: str,
+        detectors: Detectors,
+        turns: TurnLog,
+        on_unheard: Callable[[float], None],
+    ) -> Talk:
+        """Put a talk together; nothing is connected yet.
+
+        Args:
+            settings: the box's.
+            persona: who answers.
+            session_id: the call.
+            detectors: this process's.
+            turns: told of the moments.
+            on_unheard: told of the length, in seconds, of speech without a word.
+        """
+        voice = Voice(
+            Upstream.of("tts", settings, session_id),
+            voice=persona.voice or settings.tts.voice,
+            on_text=turns.sent_to_voice,
+        )
+        ear = Ear(
+            Upstream.of("stt", settings, session_id),
+            detectors.ear,
+            model=settings.stt.model,
+            language=persona.language,
+            speculate_after_s=settings.agent.speculate_after_s,
+            events=EarEvents(
+                on_speech_end=turns.heard_speech_end,
+                on_transcript=turns.heard_transcript,
+                on_unheard=on_unheard,
+            ),
+        )
+        session: AgentSession[None] = AgentSession(
+            stt=ear,
+            llm=make_mind(settings, persona, session_id),
+            tts=tts.StreamAdapter(tts=voice, sentence_tokenizer=ClauseTokenizer()),
+            vad=PatientDetector(detectors.session, ear.settled),
+            turn_handling=_handling(settings, persona),
+            conn_options=SessionConnectOptions(
+                llm_conn_options=APIConnectOptions(
+                    max_retry=1, retry_interval=0.2, timeout=_MODEL_SILENCE_S
+                ),
+                stt_conn_options=APIConnectOptions(max_retry=0),
+                tts_conn_options=APIConnectOptions(max_retry=0),
+                # A call is never closed because a service failed; the caller decides.
+                max_unrecoverable_errors=1_000_000,
+            ),
+            aec_warmup_duration=None,
+            use_tts_aligned_transcript=True,
+            user_away_timeout=None,
+            # At the end of a call nobody waits for the last words.
+            session_close_transcript_timeout=0.5,
+        )
+        return cls(session, ear, voice)
+
+    async def aclose(self) -> None:
+        """Close the connections to the services."""
+        await self.voice.aclose()
+        await self.ear.aclose()
+
+
+def _handling(settings: Settings, persona: Persona) -> TurnHandlingOptions:
+    delays = persona.delays
+    return TurnHandlingOptions(
+        # The version is not a detail: without it the default may listen in the maker's cloud.
+        turn_detection=inference.TurnDetector(version="v1-mini"),
+        endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
+        interruption={
+            "mode": "vad",
+            "min_duration": settings.agent.barge_in_after_s,
+            "resume_false_interruption": persona.barge_in == "resume",
+            "false_interruption_timeout": _FALSE_ALARM_S,
+        },
+        preemptive_generation={"enabled": True, "preemptive_tts": True, "max_retries": 3},
+    )

@@ -1,0 +1,75 @@
+"""Where the model's words are cut for the voice."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.agent.clauses import ClauseTokenizer, first_clause_end
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("The capital of Italy is Rome.", "The capital of Italy is Rome."),
+        ("As far as I know, it is", "As far as I know,"),
+        ("It is hot today. And", "It is hot today."),
+        ("Really, it is not so. And", "Really, it is not so."),
+    ],
+)
+def test_the_first_clause_ends_at_the_first_sign_with_enough_before_it(
+    text: str, clause: str
+) -> None:
+    end = first_clause_end(text)
+    assert end is not None
+    assert text[:end] == clause
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Yes, it",
+        "Yes.",
+        "The number pi is about 3.",
+        "It was written by J.",
+        "I spoke with Dr.",
+    ],
+)
+def test_too_little_or_undecided_text_waits(text: str) -> None:
+    assert first_clause_end(text) is None
+
+
+async def spoken(words: list[str]) -> list[str]:
+    stream = ClauseTokenizer().stream()
+    for word in words:
+        stream.push_text(word)
+    stream.end_input()
+    pieces = [piece.token.strip() async for piece in stream]
+    await stream.aclose()
+    return pieces
+
+
+async def test_the_first_clause_is_given_out_before_the_next_word() -> None:
+    stream = ClauseTokenizer().stream()
+    for word in ("As ", "far ", "as I ", "know,", " "):
+        stream.push_text(word)
+    assert (await anext(stream)).token == "As far as I know,"
+    await stream.aclose()
+
+
+async def test_nothing_is_lost_between_clause_and_sentences() -> None:
+    text = "As far as I know, the river is long. It flows to the sea. It is very old indeed."
+    words = [word + " " for word in text.split()]
+    pieces = await spoken(words)
+    assert pieces[0] == "As far as I know,"
+    assert " ".join(pieces) == text
+
+
+async def test_a_short_answer_is_spoken_when_the_model_ends() -> None:
+    assert await spoken(["Yes", "."]) == ["Yes."]
+
+
+async def test_no_words_make_no_pieces() -> None:
+    assert await spoken([]) == []

@@ -1,0 +1,170 @@
+"""Turns as they are timed, written and told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from livekit.agents import ConversationItemAddedEvent, llm
+from livekit.agents.voice import AgentStateChangedEvent
+
+from appliance.store import Store, Turn, upgrade
+from services.agent.turns import STAGES, TOPIC, OpenTurn, TurnLog
+from tests.agent_fakes import FakeHandle, FakeSession
+
+pytestmark = pytest.mark.unit
+
+
+class Talk:
+    """A turn log over a real store, and the events of a talk."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.call = store.sessions.create(persona="default", keep_transcript=True)
+        self.told: list[dict[str, Any]] = []
+        self.session = FakeSession()
+        self.log = TurnLog(store, self.call.id, self._publish)
+        self.log.follow(self.session)  # type: ignore[arg-type]
+
+    async def _publish(self, text: str, topic: str) -> None:
+        assert topic == TOPIC
+        self.told.append(json.loads(text))
+
+    def item(self, role: Any, text: str, *, interrupted: bool = False) -> llm.ChatMessage:
+        message = llm.ChatMessage(role=role, content=[text], interrupted=interrupted)
+        self.session.emit("conversation_item_added", ConversationItemAddedEvent(item=message))
+        return message
+
+    def sound(self) -> None:
+        event = AgentStateChangedEvent(old_state="thinking", new_state="speaking")
+        self.session.emit("agent_state_changed", event)
+
+    def reply(self) -> FakeHandle:
+        handle = FakeHandle()
+        handle.add_done_callback(self.log._on_done)
+        return handle
+
+    def stored(self) -> list[Turn]:
+        return self.store.turns.list(self.call.id)
+
+
+@pytest.fixture
+async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
+    url = f"sqlite:///{tmp_path / 'appliance.db'}"
+    upgrade(url)
+    store = Store(url)
+    yield Talk(store)
+    store.close()
+
+
+async def test_a_spoken_turn_is_timed_written_and_told(talk: Talk) -> None:
+    talk.log.heard_speech_end(time.monotonic())
+    talk.log.heard_transcript()
+    attempt = talk.log.begin_attempt()
+    reply = talk.reply()
+    talk.item("user", "What is the capital of Italy?")
+    attempt.token()
+    talk.log.sent_to_voice()
+    talk.sound()
+    talk.item("assistant", "Rome.")
+    reply.finish()
+    await talk.log.aclose()
+    (turn,) = talk.stored()
+    assert (turn.user_text, turn.agent_text) == ("What is the capital of Italy?", "Rome.")
+    assert not turn.interrupted
+    times = [turn.ms[stage] for stage in STAGES]
+    assert all(ms is not None and 0 <= ms < 1000 for ms in times)
+    assert turn.ms["at_ear"] is None
+    (told,) = talk.told
+    assert told["turn"] == 0
+    assert told["ms"] == turn.ms
+    assert set(told["at"]) == {"speech_end", *STAGES}
+    assert told["host"]
+
+
+async def test_only_what_was_heard_of_an_interrupted_answer_is_kept(talk: Talk) -> None:
+    reply = talk.reply()
+    talk.item("user", "Tell me a story.")
+    talk.item("assistant", "Once upon a", interrupted=True)
+    reply.interrupted = True
+    reply.finish()
+    talk.item("user", "Stop.")
+    await talk.log.aclose()
+    first, second = talk.stored()
+    assert (first.agent_text, first.interrupted) == ("Once upon a", True)
+    assert (second.user_text, second.agent_text, second.interrupted) == ("Stop.", "", True)
+
+
+async def test_an_answer_that_never_sounded_ends_its_turn(talk: Talk) -> None:
+    reply = talk.reply()
+    talk.item("user", "Hello?")
+    reply.finish()
+    assert not talk.log.is_open
+    await talk.log.aclose()
+    assert talk.stored()[0].agent_text == ""
+
+
+async def test_a_reply_given_up_before_the_turn_ended_is_nobodys(talk: Talk) -> None:
+    early = talk.reply()
+    early.scheduled = False
+    talk.item("user", "Hello there.")
+    early.finish()
+    assert talk.log.is_open
+    await talk.log.aclose()
+
+
+async def test_the_greeting_is_a_turn_that_the_model_is_not_shown(talk: Talk) -> None:
+    handle = FakeHandle()
+    talk.log.greet(handle)  # type: ignore[arg-type]
+    message = talk.item("assistant", "Hello.")
+    handle.finish()
+    await talk.log.aclose()
+    (turn,) = talk.stored()
+    assert (turn.user_text, turn.agent_text) == (None, "Hello.")
+    assert message.id in talk.log.hidden
+
+
+async def test_a_typed_turn_has_no_times(talk: Talk) -> None:
+    reply = talk.reply()
+    talk.item("user", "typed")
+    talk.log.begin_attempt().token()
+    talk.sound()
+    reply.finish()
+    await talk.log.aclose()
+    assert set(talk.stored()[0].ms.values()) == {None}
+    assert talk.told[0]["at"]["first_token"] is not None
+
+
+async def test_a_request_made_for_the_next_turn_does_not_retime_this_one(talk: Talk) -> None:
+    talk.log.heard_speech_end(time.monotonic())
+    first = talk.log.begin_attempt()
+    first.token()
+    talk.item("user", "One.")
+    talk.sound()
+    second = talk.log.begin_attempt()
+    second.token()
+    talk.log.sent_to_voice()
+    await talk.log.aclose()
+    assert talk.told[0]["at"]["first_token"] == first.first_token
+    assert talk.told[0]["at"]["first_clause"] is None
+
+
+async def test_a_call_the_store_does_not_know_is_still_told(talk: Talk) -> None:
+    talk.log._session_id = "unknown"
+    reply = talk.reply()
+    talk.item("user", "Hello.")
+    reply.finish()
+    await talk.log.aclose()
+    assert [turn["user_text"] for turn in talk.told] == ["Hello."]
+
+
+def test_stages_are_counted_from_the_last_voiced_sample() -> None:
+    turn = OpenTurn(user_text="x", speech_end=10.0, transcript=10.25, first_sound=11.0)
+    assert turn.ms() == {
+        "transcript": 250, "end_of_turn": None, "first_token": None, "first_clause": None,
+        "first_sound": 1000, "at_ear": None,
+    }  # fmt: skip
