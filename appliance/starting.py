@@ -128,11 +128,13 @@ def _hold(
     settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals, report: Report
 ) -> int:
     """Until a signal, or until the box ends by itself. Returns the exit code."""
-    while not signals.asked and supervisor.poll() is None:
-        signals.wait(_POLL_S)
-    if signals.asked:
-        report.stopping()
-    _end(settings, supervisor, signals)
+    try:
+        while not signals.asked and supervisor.poll() is None:
+            signals.wait(_POLL_S)
+        if signals.asked:
+            report.stopping()
+    finally:
+        _end(settings, supervisor, signals)
     lost = [
         f"{name}: {record.given_up}"
         for name, record in read_records(settings.run_dir).items()

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     code = main()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader left (`| head`); Python would complain once more while closing.
+    except OSError:
+        # The reader left (`| head`, a closed terminal); Python would complain again while closing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +62,7 @@ class _Terminal:
         self._close()
 
     def warn(self, sentence: str) -> None:
-        self._console.print(f"[yellow]Warning:[/] {sentence}")
+        self._say(f"[yellow]Warning:[/] {sentence}")
 
     def progress(self, box: BoxStatus) -> None:
         for program in box.programs:
@@ -91,21 +92,27 @@ class _Terminal:
         return self._progress
 
     def _close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        lines, self._progress = self._progress, None
+        if lines is not None:
+            with suppress(OSError):
+                lines.stop()
+
+    def _say(self, text: str) -> None:
+        # A terminal that was closed takes no more words, and the box still has to be stopped.
+        with suppress(OSError):
+            self._console.print(text)
 
     def ready(self, box: BoxStatus) -> None:
         self._close()
         for program in box.programs:
-            self._console.print(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
-        self._console.print(f"Earshot is ready at [bold]{self._address}[/]")
+            self._say(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
+        self._say(f"Earshot is ready at [bold]{self._address}[/]")
         end = "Ctrl-C stops it." if self._held else "`scripts/appliance down` stops it."
-        self._console.print(end)
+        self._say(end)
 
     def stopping(self) -> None:
         self._close()
-        self._console.print("Stopping. Ctrl-C again does not wait.")
+        self._say("Stopping. Ctrl-C again does not wait.")
 
     def stopped(self) -> None:
-        self._console.print("Earshot has stopped.")
+        self._say("Earshot has stopped.")
