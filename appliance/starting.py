@@ -219,6 +219,8 @@ def _box_lock(settings: Settings) -> Iterator[int]:
 def _spawn(settings: Settings, lock: int, *, tied: bool) -> subprocess.Popen[bytes]:
     """Start supervisord, in a session of its own so that Ctrl-C reaches it through us alone."""
     records_path(settings.run_dir).unlink(missing_ok=True)
+    for stale in settings.run_dir.glob("*.sock"):
+        stale.unlink()
     environment = {
         **sealed_environment(),
         MARK: str(settings.run_dir),

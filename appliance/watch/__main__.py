@@ -41,6 +41,9 @@ def main() -> None:
             break
     if _orphaned(supervisor_pid):
         # supervisord was killed: its programs would run on with nobody to restart or stop them.
+        with (settings.data_dir / "logs" / "watch.log").open("ab") as log:
+            # stderr led to supervisord.
+            os.dup2(log.fileno(), 1)
         count = sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S, sparing=os.getpid())
         logs.get(__name__).error("supervisord_died", processes_ended=count)
 

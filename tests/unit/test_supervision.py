@@ -160,6 +160,7 @@ def test_when_supervisord_is_killed_the_watch_sweeps(tiny: TinyBox) -> None:
     assert tiny.process
     tiny.process.kill()
     until(lambda: gone(tiny), 15, "the sweep")
+    assert "supervisord_died" in (tiny.settings.data_dir / "logs" / "watch.log").read_text()
 
 
 def _listening(tiny: TinyBox) -> bool:
