@@ -23,9 +23,13 @@ class Dispatch:
 
 @dataclass
 class FakeRooms:
-    """Implements ``services.panel.rooms.Rooms``. ``down``: nobody answers."""
+    """Implements ``services.panel.rooms.Rooms``.
+
+    ``down``: nobody answers; ``workerless``: no worker takes a dispatch.
+    """
 
     down: bool = False
+    workerless: bool = False
     rooms: dict[str, set[str]] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
@@ -58,18 +62,23 @@ class FakeRooms:
         self._answer()
         return set(self.rooms)
 
-    async def identities(self, room: str) -> set[str] | None:
+    async def identities(self, room: str) -> set[str]:
         """Who is there."""
         self._answer()
-        found = self.rooms.get(room)
-        return None if found is None else set(found)
+        return set(self.rooms.get(room, set()))
 
-    async def dispatch(self, room: str, metadata: str) -> None:
+    async def dispatch(self, room: str, metadata: str) -> str:
         """Note that an agent was sent for."""
         self._answer()
         async with self.changed:
             self.dispatches.append(Dispatch(room, json.loads(metadata)))
             self.changed.notify_all()
+        return f"dispatch-{len(self.dispatches)}"
+
+    async def taken(self, room: str, dispatch_id: str) -> bool:
+        """Whether a worker took it."""
+        self._answer()
+        return bool(room and dispatch_id) and not self.workerless
 
     async def remove(self, room: str, identity: str) -> None:
         """Put someone out."""

@@ -50,6 +50,7 @@ class Call:
     deaths: deque[float] = field(default_factory=deque)
     dispatch_at: float | None = None
     last_dispatch: float | None = None
+    dispatch_id: str = ""
     agentless_since: float | None = None
     agents_present: set[str] = field(default_factory=set)
     closing_since: float | None = None

@@ -158,7 +158,8 @@ class Desk:
             # Before the request: while it runs, nobody else is to send a second one.
             call.last_dispatch = call.agent_missing_since = now
             call.dispatch_at = None
-            await self.rooms.dispatch(call.session.room_name, metadata)
+            call.dispatch_id = ""
+            call.dispatch_id = await self.rooms.dispatch(call.session.room_name, metadata)
             log.info("agent_sent", session=call.session.id, resumed=bool(turns))
             return True
 
@@ -183,6 +184,7 @@ class Desk:
             before.released.set()
         call.job = job
         call.dead.discard(job.identity)
+        call.dispatch_id = ""
         call.unheld_since = None
         call.agent_missing_since = self.book.clock()
         self.news.set()

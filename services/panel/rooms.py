@@ -50,11 +50,14 @@ class Rooms(Protocol):
     async def names(self) -> set[str]:
         """Every room there is."""
 
-    async def identities(self, room: str) -> set[str] | None:
-        """Who is in the room; None: there is no such room."""
+    async def identities(self, room: str) -> set[str]:
+        """Who is in the room; nobody if there is no such room."""
 
-    async def dispatch(self, room: str, metadata: str) -> None:
-        """Send an agent into an existing room."""
+    async def dispatch(self, room: str, metadata: str) -> str:
+        """Send an agent into an existing room; the dispatch's id."""
+
+    async def taken(self, room: str, dispatch_id: str) -> bool:
+        """Whether a worker took this dispatch; LiveKit offers it once and never again."""
 
     async def remove(self, room: str, identity: str) -> None:
         """Put someone out of the room; no error if they are not there."""
@@ -112,22 +115,25 @@ class LiveKitRooms:
         found = await _answered(self._livekit.room.list_rooms(api.ListRoomsRequest()))
         return {room.name for room in found.rooms}
 
-    async def identities(self, room: str) -> set[str] | None:
-        """Who is in the room; None: there is no such room."""
+    async def identities(self, room: str) -> set[str]:
+        """Who is in the room; nobody if there is no such room."""
         request = api.ListParticipantsRequest(room=room)
-        try:
-            found = await _answered(self._livekit.room.list_participants(request))
-        except _NotThere:
-            return None
+        found = await _answered(self._livekit.room.list_participants(request))
         gone = api.ParticipantInfo.State.DISCONNECTED
         return {person.identity for person in found.participants if person.state != gone}
 
-    async def dispatch(self, room: str, metadata: str) -> None:
-        """Send an agent into an existing room."""
+    async def dispatch(self, room: str, metadata: str) -> str:
+        """Send an agent into an existing room; the dispatch's id."""
         request = api.CreateAgentDispatchRequest(
             agent_name=AGENT_NAME, room=room, metadata=metadata
         )
-        await _answered(self._livekit.agent_dispatch.create_dispatch(request))
+        made = await _answered(self._livekit.agent_dispatch.create_dispatch(request))
+        return made.id
+
+    async def taken(self, room: str, dispatch_id: str) -> bool:
+        """Whether a worker took this dispatch; LiveKit offers it once and never again."""
+        found = await _answered(self._livekit.agent_dispatch.get_dispatch(dispatch_id, room))
+        return found is not None and len(found.state.jobs) > 0
 
     async def remove(self, room: str, identity: str) -> None:
         """Put someone out of the room; no error if they are not there."""

@@ -14,6 +14,7 @@ from services.panel.desk import Desk
 CALLER_GRACE_S = 20.0
 NEVER_JOINED_S = 30.0
 AGENT_GRACE_S = 5.0
+UNTAKEN_S = 1.0
 JOB_GRACE_S = 3.0
 """How long an agent in a room may hold no stream: it has just come, or the panel has."""
 AGENT_GIVEN_UP_S = 60.0
@@ -121,13 +122,11 @@ class Watch:
                 await self._make_again(call)
                 return
             identities = await self._desk.rooms.identities(call.session.room_name)
-            if identities is None:
-                return
             call.see(identities)
             if await self._ended(call, call.caller in identities):
                 return
             await self._mend_agent(call)
-            if self._agent_is_due(call):
+            if await self._agent_is_due(call):
                 await self._send_or_give_up(call)
         except ApplianceError as error:
             log.warning("call_not_mended", session=call.session.id, code=error.code)
@@ -191,15 +190,20 @@ class Watch:
             call.dead |= living
             await desk.agent_died(call, min(living))
 
-    def _agent_is_due(self, call: Call) -> bool:
+    async def _agent_is_due(self, call: Call) -> bool:
         """Whether an agent is to be sent now."""
         if call.living_agents or call.caller_missing_since is not None:
             # An agent that is sent to nobody would talk to nobody; it can wait for the caller.
             return False
-        due = call.agent_missing_since + AGENT_GRACE_S
+        now = self._desk.book.clock()
         if call.job is None and call.dispatch_at is not None:
-            due = call.dispatch_at
-        return self._desk.book.clock() >= due
+            return now >= call.dispatch_at
+        if now >= call.agent_missing_since + AGENT_GRACE_S:
+            return True
+        if not call.dispatch_id or now < call.agent_missing_since + UNTAKEN_S:
+            return False
+        # No worker was there, as after its own restart; the next second may have one.
+        return not await self._desk.rooms.taken(call.session.room_name, call.dispatch_id)
 
     async def _send_or_give_up(self, call: Call) -> None:
         now = self._desk.book.clock()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from livekit import api
 
+from services.panel.app import livekit_rooms
 from tests.panel_box import SESSIONS, Box, running_box
 from tests.waiting import eventually
 
@@ -76,6 +77,20 @@ async def test_rooms_are_made_again_after_livekit_was_killed(box: Box) -> None:
 
     await eventually(is_back, 3, "the room")
     assert await box.dispatches(made["room_name"]) == [], "the agent comes back by itself"
+
+
+async def test_a_dispatch_that_no_worker_takes_is_known_as_such(box: Box) -> None:
+    made = await box.open()
+    rooms = livekit_rooms(box.settings)
+    try:
+        dispatch_id = await rooms.dispatch(made["room_name"], "{}")
+        assert not await rooms.taken(made["room_name"], dispatch_id)
+        assert not await rooms.taken(made["room_name"], "nobody")
+        assert await rooms.identities("call-nobody") == set()
+        await rooms.remove(made["room_name"], "agent-nobody")
+        await rooms.delete("call-nobody")
+    finally:
+        await rooms.close()
 
 
 async def test_a_killed_job_is_replaced_and_a_killed_panel_misses_nothing(box: Box) -> None:

@@ -173,6 +173,15 @@ async def test_a_second_agent_is_sent_only_where_none_is(panel: Panel) -> None:
     assert (await panel.http.post(address)).json()["error"]["code"] == "call_over"
 
 
+async def test_no_agent_is_sent_to_a_room_that_a_restart_forgot(panel: Panel) -> None:
+    session = await panel.open()
+    panel.clock.advance(6)
+    panel.rooms.restart()
+    answer = await panel.http.post(f"{SESSIONS}/{session.id}/dispatch")
+    assert answer.json() == {"dispatched": False}
+    assert panel.desk.news.is_set(), "the watch makes the room again"
+
+
 async def test_an_unknown_call_is_not_found(panel: Panel) -> None:
     for method, path in (
         ("GET", "nobody"), ("GET", "nobody/transcript"), ("POST", "nobody/end"),

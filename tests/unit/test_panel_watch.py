@@ -105,6 +105,18 @@ async def test_an_agent_that_does_not_come_is_sent_for_again(panel: Panel) -> No
     assert panel.rooms.dispatches[1].metadata["resumed"] is False
 
 
+async def test_a_restarting_worker_is_asked_every_second(panel: Panel) -> None:
+    """A killed agent takes its worker with it: each dispatch is lost until a worker is back."""
+    session, job = await _held(panel)
+    panel.rooms.workerless = True
+    await _die(panel, session, job)
+    await _wait(panel, 4)
+    assert len(panel.rooms.dispatches) == 5
+    panel.rooms.workerless = False
+    await _wait(panel, 4)
+    assert len(panel.rooms.dispatches) == 5, "one that was taken has its five seconds"
+
+
 async def test_a_call_without_any_agent_ends_and_says_why(panel: Panel) -> None:
     session = await panel.open()
     panel.rooms.join(session.room_name, f"caller-{session.id}")

@@ -80,12 +80,11 @@ async def send_agent(request: Request, session_id: str) -> dict[str, bool]:
     if not session.is_open:
         raise Refused("call_over", "This call has ended.", "Open a new one.")
     call = desk.book.add(session)
-    identities = await desk.rooms.identities(session.room_name)
-    if identities is None:
+    if session.room_name not in await desk.rooms.names():
         # The media server has just been restarted; the watch makes the room again.
         desk.news.set()
         return {"dispatched": False}
-    call.see(identities)
+    call.see(await desk.rooms.identities(session.room_name))
     return {"dispatched": await desk.send_agent(call, asked=True)}
 
 
