@@ -19,7 +19,7 @@ VOICED_S = 0.2
 """Less voice than this is not speech."""
 
 # What Whisper says when there is nothing to say; believed only if it is sure of it.
-_EMPTY_PHRASES = frozenset({"", "you", "thank you", "thanks for watching", "bye"})
+_EMPTY_PHRASES = frozenset({"", "you", "thank you", "thanks for watching"})
 
 
 def frames_for(heard: int) -> int:
