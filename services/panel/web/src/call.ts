@@ -3,18 +3,16 @@
 import {
   ConnectionState,
   DisconnectReason,
-  type LocalAudioTrack,
   type Participant,
   type RemoteTrack,
   Room,
   RoomEvent,
   Track,
-  TrackEvent,
 } from "livekit-client";
 import { AgentWatch } from "./agentwatch";
 import { dispatchAgain, endSession, openSession, type Session } from "./api";
 import { Meter } from "./meter";
-import { openMicrophone } from "./microphone";
+import { CallerMicrophone } from "./microphone";
 import {
   AGENT_ABSENT,
   AGENT_LATE,
@@ -22,6 +20,7 @@ import {
   ELSEWHERE,
   LOST,
   NOT_CONNECTED,
+  NOT_SENT,
   type Problem,
   SOUND_BLOCKED,
   UNREACHABLE,
@@ -51,6 +50,8 @@ export interface CallEvents {
   ended(ending: Ending): void;
 }
 
+const ASKING_AFTER_MS = 400;
+
 export class Call {
   readonly transcript = new Transcript();
   readonly #room = new Room({
@@ -64,14 +65,13 @@ export class Call {
   });
   readonly #watch = new AgentWatch({ late: () => this.#agentLate(), lost: () => this.#agentLost() });
   readonly #sound = new AudioContext();
+  readonly #microphone = new CallerMicrophone(this.#room, this.#sound, () => this.#microphoneGone());
   readonly #outbox: string[] = [];
   readonly #began = performance.now();
   #phase: Phase = "ready";
   #session: Session | undefined;
   #connected = false;
   #over = false;
-  #microphone: LocalAudioTrack | undefined;
-  #mouth: Meter | undefined;
   #ear: Meter | undefined;
   #noticed: string | undefined;
 
@@ -83,9 +83,9 @@ export class Call {
   async start(): Promise<void> {
     this.#room.startAudio().catch(() => undefined);
     this.#sound.resume().catch(() => undefined);
+    this.#setPhase("connecting");
     await this.useMicrophone();
     if (this.#over) return;
-    this.#setPhase("connecting");
     try {
       this.#session = await openSession();
       if (this.#over) {
@@ -99,37 +99,34 @@ export class Call {
     }
     this.#connected = true;
     this.#refresh();
-    await this.#publish();
+    await this.#microphone.publish();
   }
 
   /** Ask for the microphone, first or again; without one the call goes on in writing. */
   async useMicrophone(): Promise<void> {
     const before = this.#phase;
-    if (!this.#connected) this.#setPhase("asking");
+    // A browser that has been allowed before answers at once: then nobody is told to allow it.
+    const asking = setTimeout(() => {
+      if (!this.#connected) this.#setPhase("asking");
+    }, ASKING_AFTER_MS);
     try {
-      const track = await openMicrophone();
-      if (this.#over) {
-        track.stop();
-        return;
-      }
-      this.#microphone = track;
-      track.once(TrackEvent.Ended, () => this.#microphoneGone());
-      this.#mouth = new Meter(this.#sound, track.mediaStreamTrack);
+      await this.#microphone.open();
+      if (this.#over) return this.#microphone.stop();
       for (const kind of ["denied", "missing", "busy", "failed"]) this.events.solved(`microphone_${kind}`);
       this.events.microphone("on");
-      if (this.#connected) await this.#publish();
+      if (this.#connected) await this.#microphone.publish();
     } catch (error) {
       this.events.microphone("missing");
       if (error instanceof CallProblem) this.events.problem(error.problem);
+    } finally {
+      clearTimeout(asking);
     }
-    if (!this.#connected && before !== "ready") this.#setPhase(before);
+    if (!this.#connected) this.#setPhase(before);
   }
 
   /** Stop or resume what the microphone sends. */
   async mute(muted: boolean): Promise<void> {
-    if (!this.#microphone) return;
-    await (muted ? this.#microphone.mute() : this.#microphone.unmute());
-    this.events.microphone(muted ? "muted" : "on");
+    if (await this.#microphone.mute(muted)) this.events.microphone(muted ? "muted" : "on");
   }
 
   /** Say something in writing. It waits until an agent is there to read it. */
@@ -153,8 +150,8 @@ export class Call {
 
   /** Loudness of whoever has the word, 0 to 1. */
   level(): number {
-    const meter = this.#phase === "speaking" ? this.#ear : this.#mouth;
-    return meter && !this.#over ? meter.read() : 0;
+    if (this.#over) return 0;
+    return this.#phase === "speaking" ? (this.#ear?.read() ?? 0) : this.#microphone.level();
   }
 
   #listen(): void {
@@ -198,7 +195,7 @@ export class Call {
       this.#watch.absent();
     }
     this.#setPhase(phaseOfAgent(agent?.attributes["lk.agent.state"]));
-    this.#flush().catch(() => undefined);
+    void this.#flush();
   }
 
   #setPhase(phase: Phase): void {
@@ -211,28 +208,8 @@ export class Call {
     this.events.phase(phase);
   }
 
-  async #publish(): Promise<void> {
-    const track = this.#microphone;
-    if (!track || this.#over) return;
-    const subscribed = new Promise<void>((resolve) => {
-      this.#room.once(RoomEvent.LocalTrackSubscribed, () => resolve());
-    });
-    try {
-      await this.#room.localParticipant.publishTrack(track, { source: Track.Source.Microphone });
-      // An agent that is there already subscribes before the client listens for it, and the buffer
-      // would run on for ten seconds while the agent waits for its end.
-      void subscribed.then(() => track.stopPreConnectBuffer());
-    } catch {
-      if (!this.#over) this.#microphoneGone();
-    }
-  }
-
   #microphoneGone(): void {
-    if (this.#over) return;
-    this.#microphone?.stop();
-    this.#microphone = undefined;
-    this.#mouth = undefined;
-    this.events.microphone("missing");
+    if (!this.#over) this.events.microphone("missing");
   }
 
   #hear(track: RemoteTrack): void {
@@ -255,9 +232,12 @@ export class Call {
     for (let text = this.#outbox.shift(); text !== undefined; text = this.#outbox.shift()) {
       try {
         await this.#room.localParticipant.sendText(text, { topic: "lk.chat" });
-      } catch (error) {
+        this.events.solved(NOT_SENT.code);
+      } catch {
+        // It goes out when the line is back: every change in the room tries again.
         this.#outbox.unshift(text);
-        throw error;
+        this.events.problem(NOT_SENT);
+        return;
       }
     }
   }
@@ -298,7 +278,7 @@ export class Call {
       case "back":
         this.#connected = true;
         this.#refresh();
-        return this.#publish();
+        return this.#microphone.publish();
       case "ended":
         return this.#finish(undefined, false);
       case "lost":
@@ -311,7 +291,7 @@ export class Call {
     this.#setPhase(this.#session ? "ended" : "ready");
     this.#over = true;
     this.#watch.present();
-    this.#microphone?.stop();
+    this.#microphone.stop();
     const seconds = (performance.now() - this.#began) / 1000;
     const sessionId = this.#session?.session_id;
     const closed = this.#close(tell ? sessionId : undefined);

@@ -3,7 +3,7 @@
 import { LogLevel, setLogLevel } from "livekit-client";
 import { fetchTranscript, type Kept, readiness } from "./api";
 import { Call, type Ending } from "./call";
-import { badEnd, NOT_SENT } from "./problems";
+import { badEnd } from "./problems";
 import { duration, type Microphone } from "./state";
 import { View } from "./view";
 
@@ -125,7 +125,7 @@ view.form.addEventListener("submit", (event) => {
   const text = view.input.value.trim();
   if (!call || !text) return;
   view.input.value = "";
-  call.send(text).catch(() => view.showProblem(NOT_SENT));
+  void call.send(text);
 });
 document.addEventListener("click", () => void call?.unblockSound().catch(() => undefined));
 void waitUntilReady();

@@ -63,8 +63,8 @@ export const SOUND_BLOCKED: Problem = {
 
 export const NOT_SENT: Problem = {
   code: "not_sent",
-  message: "Your message was not sent.",
-  hint: "Wait until the line is back and send it again.",
+  message: "Your message has not gone out yet.",
+  hint: "It is sent as soon as the line is back.",
 };
 
 /** What to say about a call that the box ended in this state; undefined: nothing. */
