@@ -8,11 +8,10 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from appliance.errors import ApplianceError, NotFound
-from appliance.serving import primed, stream, streamed
+from appliance.serving import APIRouter, Request, primed, stream, streamed
 from appliance.serving.app import error_body
 from services.llm.body import ChatBody
 from services.llm.engine import LlamaEngine
