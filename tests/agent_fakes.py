@@ -72,12 +72,15 @@ class FakeLlm:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[CIMultiDictProxy[str]] = []
         self.breaks_after: int | None = None
+        self.go = asyncio.Event()
+        self.go.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.bodies.append(await request.json())
         self.headers.append(request.headers)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
+        await self.go.wait()
         for number, word in enumerate(self.words):
             if number == self.breaks_after:
                 assert request.transport is not None

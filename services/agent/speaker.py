@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 
+from livekit import rtc
 from livekit.agents import Agent, FlushSentinel, ModelSettings, llm
+from livekit.agents.voice.io import TimedString
 
+from services.agent.apology import ONE_MOMENT, frames
 from services.agent.mind import fit
 from services.agent.turns import TurnLog
 
+# A caller who hears nothing for longer believes that the line is dead.
+_PATIENCE_S = 4.0
+Words = AsyncIterable[llm.ChatChunk | str | FlushSentinel]
+
 
 class Speaker(Agent):
-    """Shows the model what fits, and notes when it begins to answer.
+    """Shows the model what fits, notes when it begins to answer, and says so if it is slow.
 
     Args:
         instructions: the persona's.
@@ -39,12 +47,64 @@ class Speaker(Agent):
         chat_ctx: llm.ChatContext,
         tools: list[llm.Tool],
         model_settings: ModelSettings,
-    ) -> AsyncIterable[llm.ChatChunk | str | FlushSentinel]:
-        """Ask the model."""
+    ) -> Words:
+        """Ask the model; "one moment" is its first sentence if it takes long to begin."""
         self._on_attempt()
         attempt = self._turns.begin_attempt()
         shown = fit(chat_ctx, self._budget_tokens, frozenset(self._turns.hidden))
-        async for chunk in Agent.default.llm_node(self, shown, tools, model_settings):
+        words = Agent.default.llm_node(self, shown, tools, model_settings)
+        async for chunk in _or_one_moment(words):
             if isinstance(chunk, llm.ChatChunk) and chunk.delta and chunk.delta.content:
                 attempt.token()
             yield chunk
+
+    async def tts_node(
+        self, text: AsyncIterable[str], model_settings: ModelSettings
+    ) -> AsyncIterator[rtc.AudioFrame]:
+        """Speak; "one moment" is recorded, for the voice may be as busy as the model."""
+        pieces = aiter(text)
+        begun = ""
+        async for piece in pieces:
+            begun += piece
+            if not ONE_MOMENT.words.startswith(begun):
+                break
+        if begun.strip() == ONE_MOMENT.words:
+            async for frame in frames(ONE_MOMENT):
+                yield frame
+        elif begun:
+            rest = _after(begun, pieces)
+            async for frame in Agent.default.tts_node(self, rest, model_settings):
+                yield frame
+
+    async def transcription_node(
+        self, text: AsyncIterable[str | TimedString], model_settings: ModelSettings
+    ) -> AsyncIterator[str | TimedString]:
+        """What is shown and remembered: the answer without "one moment"."""
+        async for piece in text:
+            if piece.strip() != ONE_MOMENT.words:
+                yield piece
+
+
+async def _or_one_moment(words: Words) -> AsyncIterator[llm.ChatChunk | str | FlushSentinel]:
+    pieces = aiter(words)
+    first = asyncio.ensure_future(anext(pieces))
+    try:
+        done, _pending = await asyncio.wait({first}, timeout=_PATIENCE_S)
+        if not done:
+            yield ONE_MOMENT.words
+            yield FlushSentinel()
+        try:
+            yield await first
+        except StopAsyncIteration:
+            return
+        async for piece in pieces:
+            yield piece
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for piece in rest:
+        yield piece

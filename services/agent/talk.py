@@ -89,9 +89,8 @@ class Talk:
             vad=PatientDetector(detectors.session, ear.settled),
             turn_handling=_handling(settings, persona),
             conn_options=SessionConnectOptions(
-                llm_conn_options=APIConnectOptions(
-                    max_retry=1, retry_interval=0.2, timeout=_MODEL_SILENCE_S
-                ),
+                # Trying again would only double the silence: the caller is told, and asks again.
+                llm_conn_options=APIConnectOptions(max_retry=0, timeout=_MODEL_SILENCE_S),
                 stt_conn_options=APIConnectOptions(max_retry=0),
                 tts_conn_options=APIConnectOptions(max_retry=0),
                 # A call is never closed because a service failed; the caller decides.

@@ -228,7 +228,12 @@ class TurnLog:
             }
             await self._publish(json.dumps(told), TOPIC)
 
-        log.info("turn_finished", turn=number, interrupted=turn.interrupted, ms=ms)
+        log.info(
+            "turn_finished",
+            turn=number,
+            interrupted=turn.interrupted,
+            first_sound_ms=ms["first_sound"],
+        )
         self._work.put_nowait(write)
 
     async def _write(self) -> None:

@@ -186,3 +186,17 @@ async def test_a_text_without_a_sound_is_no_failure(stage: Stage) -> None:
     stage.talk.session.generate_reply(user_input="Smile.")
     await next_told(stage, "appliance.turn")
     assert stage.told.empty()
+
+
+async def test_a_slow_model_is_excused_and_its_answer_follows(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.agent.speaker._PATIENCE_S", 0.05)
+    stage.llm.go.clear()
+    stage.talk.session.generate_reply(user_input="What is the capital of Italy?")
+    await until(lambda: stage.loudspeaker.heard_s > 1)
+    stage.llm.go.set()
+    await next_told(stage, "appliance.turn")
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert turn.agent_text == "The capital is Rome."
+    assert stage.tts.texts == ["The capital is Rome."]
