@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 _PAUSE_S = 0.005
 
 
-def until(condition: Callable[[], object], within_s: float = 5.0, what: str = "it") -> None:
+def until(condition: Callable[[], object], within_s: float = 15.0, what: str = "it") -> None:
     """Return once the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -18,7 +18,7 @@ def until(condition: Callable[[], object], within_s: float = 5.0, what: str = "i
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[object]], within_s: float = 5.0, what: str = "it"
+    condition: Callable[[], Awaitable[object]], within_s: float = 15.0, what: str = "it"
 ) -> None:
     """The same for conditions that must be awaited."""
     deadline = time.monotonic() + within_s

@@ -19,7 +19,7 @@ from services.llm.vocabulary import Chat, Finished, Message, Sampling, Stopped, 
 
 log = logs.get(__name__)
 
-_DEFAULT_THREADS = 2
+_MOST_THREADS = 2
 # Room kept for an answer whose longest length is not given, and the most that is kept.
 _ANSWER_TOKENS = 256
 _MOST_OF_WINDOW = 2
@@ -54,7 +54,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             self.model_id,
             file,
             context_tokens=llm.context_tokens,
-            threads=llm.threads or min(_DEFAULT_THREADS, os.cpu_count() or 1),
+            threads=llm.threads or _spare_cores(),
             gpu_layers=llm.gpu_layers,
         )
 
@@ -102,3 +102,12 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         if text := answer.flush():
             yield Words(text)
         yield Finished(reason, len(tokens), spoken, known)
+
+
+def _spare_cores() -> int:
+    """Threads when the settings name none: two, but one core stays free for the others.
+
+    llama.cpp's threads wait for each other by spinning. With two of them on two cores and one
+    more busy program, they make a tenth of the words that a single thread makes.
+    """
+    return max(1, min(_MOST_THREADS, (os.cpu_count() or 1) - 1))

@@ -52,17 +52,19 @@ class PiperEngine(Engine[Speak, bytes]):
             )  # fmt: skip
 
     def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes]:
-        sound = self._sound(request, stop)
-        if request.kind in ("pcm", "wav"):
+        sound, kind = self._sound(request, stop), request.kind
+        if kind == "pcm":
+            yield from map(to_s16le, sound)
+        elif kind == "wav":
             # The header goes with the first samples: before them, an error still has a status.
-            head = wav_header(RATE_HZ) if request.kind == "wav" else b""
+            head = wav_header(RATE_HZ)
             for samples in sound:
                 yield head + to_s16le(samples)
                 head = b""
         else:
             parts = list(sound)
             if not stop.is_set():
-                yield encode_audio(Pcm(np.concatenate(parts), RATE_HZ), request.kind)
+                yield encode_audio(Pcm(np.concatenate(parts), RATE_HZ), kind)
 
     def _sound(self, request: Speak, stop: threading.Event) -> Iterator[Samples]:
         """Samples at 24 kHz as they are made; never nothing at all, unless stopped."""

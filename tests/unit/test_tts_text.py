@@ -1,0 +1,39 @@
+"""What of a text is spoken, and in which pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.tts.text import LONGEST_PIECE, pieces, speakable
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Hello 😀 there", "Hello there"),
+        ("50% of €5 at 20 °C", "50% of €5 at 20 °C"),
+        ("[[hh]] hi", "hh hi"),
+        ("a\x00b\u200bc\nd", "a b c d"),
+        ("half \ud83d", "half"),
+        ("?! …", ""),
+        ("🇫🇷👍🏽", ""),
+        ("", ""),
+    ],
+)
+def test_speakable(text: str, spoken: str) -> None:
+    assert speakable(text) == spoken
+
+
+def test_sentences_are_pieces() -> None:
+    assert list(pieces("One. Two! Three? Four")) == ["One.", "Two!", "Three?", "Four"]
+    assert list(pieces("")) == []
+
+
+@pytest.mark.parametrize("word", ["word ", "word, ", "a"])
+def test_no_piece_is_endless_and_no_word_is_lost(word: str) -> None:
+    text = (word * 1000).strip()
+    parts = list(pieces(text))
+    assert max(map(len, parts)) <= LONGEST_PIECE
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
