@@ -33,7 +33,9 @@ def test_every_element_that_the_view_looks_for_is_in_the_template() -> None:
     assert wanted <= set(re.findall(r'id="([\w-]+)"', html))
 
 
-@pytest.mark.parametrize("name", ["templates/talk.html", "static/talk.css", "static/icon.svg"])
+@pytest.mark.parametrize(
+    "name", ["templates/talk.html", "static/orb.css", "static/talk.css", "static/icon.svg"]
+)
 def test_nothing_points_outside(name: str) -> None:
     text = Path(PANEL / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "//" not in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
