@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from appliance.errors import ApplianceError, BadInput
 from appliance.serving import Engine
+from appliance.status import BoxStatus
 
 WAIT_S = 5.0
 
@@ -73,3 +74,25 @@ class FakeEngine(Engine[Script, str]):
 def bad_input() -> ApplianceError:
     """An error as an engine raises it for a wrong request."""
     return BadInput("bad_thing", "The thing is wrong.", "Send another thing.")
+
+
+class SilentReport:
+    """A report of a start that only remembers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+
+    def progress(self, box: BoxStatus) -> None:
+        pass
+
+    def ready(self, box: BoxStatus) -> None:
+        pass
+
+    def stopping(self) -> None:
+        pass
+
+    def stopped(self) -> None:
+        pass
