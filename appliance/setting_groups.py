@@ -118,7 +118,9 @@ class LlmSettings(Group):
     context_tokens: int = Field(
         4096, ge=512, le=131072, description="Context of one conversation, in tokens."
     )
-    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
+    threads: int = Field(
+        0, ge=0, le=64, description="CPU threads; 0: two, but one core stays free."
+    )
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )

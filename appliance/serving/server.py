@@ -19,6 +19,7 @@ from appliance.errors import ApplianceError
 
 log = logs.get(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _JOIN_S = 0.5
 """How long workers get to end on SIGTERM, after the answers' second."""
 
@@ -36,14 +37,25 @@ def serve(app: FastAPI, socket_path: Path) -> None:
     Raises:
         ApplianceError: another process answers on this socket.
     """
+    for number in _SIGNALS:
+        # Until the loop is there to take them.
+        signal.signal(number, lambda *_: sys.exit(0))
     listener = bind(socket_path)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, log_level="warning", lifespan="on", server_header=False,
-        timeout_graceful_shutdown=1, timeout_keep_alive=30, h11_max_incomplete_event_size=32 << 10,
-    )  # fmt: skip
-    asyncio.run(_serve(app, _Server(config), listener))
-    with contextlib.suppress(FileNotFoundError):
-        socket_path.unlink()
+        app,
+        log_config=None,
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=32 << 10,
+    )
+    try:
+        asyncio.run(_serve(app, _Server(config), listener))
+    finally:
+        socket_path.unlink(missing_ok=True)
     if not app.state.scheduler.join(_JOIN_S):
         # A worker inside a native call (a model being loaded, a long decode) cannot be
         # interrupted; leaving by the normal road would tear its library down under it.
@@ -58,7 +70,7 @@ async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket) 
         server.should_exit = True
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
     await server.serve(sockets=[listener])
 
