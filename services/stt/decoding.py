@@ -32,7 +32,8 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b".snd", "au"),
     (0, b"caff", "caf"),
 )
-_FFMPEG_ONLY = frozenset({"matroska", "mov", "aac"})
+# Read in blocks, mp3 is damaged by soundfile: it seeks after each one.
+_FFMPEG_ONLY = frozenset({"matroska", "mov", "aac", "mp3"})
 
 _log = logs.get(__name__)
 
