@@ -15,6 +15,8 @@ log = logs.get(__name__)
 CALLER_PREFIX = "caller-"
 # A caller whose connection broke may come back by itself for this long.
 _GRACE_S = 20.0
+# The page leaves the room first and ends the call then: its word is to be the one that counts.
+_HUNG_UP_S = 1.0
 
 _Reason = rtc.DisconnectReason
 _DELIBERATE = frozenset(
@@ -74,13 +76,12 @@ class Ending:
             return
         why = participant.disconnect_reason
         log.info("caller_gone", why=_Reason.Name(why) if why is not None else "unknown")
+        self._stop_timer()
         if why in _DELIBERATE:
-            self._end(EndState.COMPLETED, "The caller hung up.")
+            wait_s, reason = _HUNG_UP_S, "The caller hung up."
         else:
-            self._stop_timer()
-            self._timer = self._loop.call_later(
-                _GRACE_S, self._end, EndState.CALLER_LEFT, "The caller's connection was lost."
-            )
+            wait_s, reason = _GRACE_S, "The caller's connection was lost."
+        self._timer = self._loop.call_later(wait_s, self._end, EndState.CALLER_LEFT, reason)
 
     def _on_disconnected(self, why: _Reason.ValueType | None = None) -> None:
         if why in _REPLACED:

@@ -41,7 +41,15 @@ class Watched:
         return self.hung_up, self.ending.state, self.ending.replaced
 
 
-async def test_hanging_up_completes_the_call_once() -> None:
+async def test_hanging_up_ends_the_call_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_HUNG_UP_S", 0.01)
+    watched = Watched()
+    watched.room.emit("participant_disconnected", Person("caller-1", Reason.CLIENT_INITIATED))
+    await until(lambda: watched.hung_up)
+    assert watched.outcome == (1, EndState.CALLER_LEFT, False)
+
+
+async def test_an_end_that_follows_a_hang_up_is_what_counts() -> None:
     watched = Watched()
     watched.room.emit("participant_disconnected", Person("caller-1", Reason.CLIENT_INITIATED))
     watched.room.emit("disconnected", Reason.ROOM_DELETED)
