@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from appliance import logs
@@ -48,10 +49,10 @@ class Watch:
             except Exception:
                 # A mistake of ours in one round must not leave every call unwatched.
                 log.exception("watch_round_broken")
-            try:
-                await asyncio.wait_for(self._desk.news.wait(), self._pause_s())
-            except TimeoutError:
-                continue
+            # Not wait_for: Python 3.11's loses a cancellation that comes together with the news.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._desk.news.wait()
 
     def _pause_s(self) -> float:
         if not len(self._desk.book) and not self._desk.leftovers:
