@@ -3,6 +3,7 @@
 import {
   ConnectionState,
   DisconnectReason,
+  EngineEvent,
   type Participant,
   type RemoteTrack,
   Room,
@@ -72,6 +73,7 @@ export class Call {
   #session: Session | undefined;
   #connected = false;
   #over = false;
+  #restarting = false;
   #ear: Meter | undefined;
   #noticed: string | undefined;
 
@@ -97,9 +99,7 @@ export class Call {
       this.#finish(error instanceof CallProblem ? error.problem : NOT_CONNECTED, true);
       return;
     }
-    this.#connected = true;
-    this.#refresh();
-    await this.#microphone.publish();
+    await this.#joined();
   }
 
   /** Ask for the microphone, first or again; without one the call goes on in writing. */
@@ -159,8 +159,12 @@ export class Call {
     this.#room
       .on(RoomEvent.ParticipantConnected, refresh)
       .on(RoomEvent.ParticipantDisconnected, refresh)
+      .on(RoomEvent.ParticipantActive, refresh)
       .on(RoomEvent.ParticipantAttributesChanged, refresh)
       .on(RoomEvent.ConnectionStateChanged, refresh)
+      .on(RoomEvent.Reconnecting, () => {
+        this.#restarting = true;
+      })
       .on(RoomEvent.TrackSubscribed, (track) => this.#hear(track))
       .on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
       .on(RoomEvent.AudioPlaybackStatusChanged, () => this.#playback())
@@ -170,6 +174,21 @@ export class Call {
       this.#noticed = notice.code;
       this.events.problem(notice);
     });
+  }
+
+  async #joined(): Promise<void> {
+    this.#connected = true;
+    this.#restarting = false;
+    // The room calls itself connected before its engine sends again; text given to it in between
+    // is dropped without a word. The engine's flag falls after this event.
+    this.#room.engine.on(EngineEvent.Restarted, () =>
+      setTimeout(() => {
+        this.#restarting = false;
+        this.#refresh();
+      }),
+    );
+    this.#refresh();
+    await this.#microphone.publish();
   }
 
   #agent(): Participant | undefined {
@@ -229,6 +248,8 @@ export class Call {
 
   async #flush(): Promise<void> {
     if (this.#phase !== "listening" && this.#phase !== "thinking" && this.#phase !== "speaking") return;
+    // One who is listed but not yet active would not receive it, and nobody would say so.
+    if (!this.#agent()?.isActive || this.#restarting) return;
     for (let text = this.#outbox.shift(); text !== undefined; text = this.#outbox.shift()) {
       try {
         await this.#room.localParticipant.sendText(text, { topic: "lk.chat" });
@@ -276,9 +297,7 @@ export class Call {
     this.#setPhase("reconnecting");
     switch (await rejoin(this.#room, this.#session, () => this.#over)) {
       case "back":
-        this.#connected = true;
-        this.#refresh();
-        return this.#microphone.publish();
+        return this.#joined();
       case "ended":
         return this.#finish(undefined, false);
       case "lost":
