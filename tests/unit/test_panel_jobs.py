@@ -57,11 +57,14 @@ async def panel(tmp_path: Path) -> AsyncIterator[Panel]:
 
 
 async def _hold(panel: Panel, session: Session, identity: str = "agent-1") -> Stream:
-    stream = Stream(panel, session.id)
-    stream.say(type="hello", pid=42, identity=identity)
     call = panel.desk.book.get(session.id)
     assert call is not None
-    await until(lambda: call.job is not None and call.job.identity == identity)
+    before = call.job
+    stream = Stream(panel, session.id)
+    stream.say(type="hello", pid=42, identity=identity)
+    await until(
+        lambda: call.job is not None and call.job is not before and call.job.identity == identity
+    )
     return stream
 
 
