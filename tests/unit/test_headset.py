@@ -15,7 +15,8 @@ pytestmark = pytest.mark.unit
 
 
 def _tone(seconds: float, level: float = 0.3) -> np.ndarray:
-    return (level * np.sin(np.arange(int(seconds * RATE_HZ)) * 0.05)).astype(np.float32)
+    wave = np.sin(np.arange(int(seconds * RATE_HZ), dtype=np.float32) * np.float32(0.05))
+    return np.asarray(level * wave, dtype=np.float32)
 
 
 def test_the_voiced_part_is_found() -> None:
