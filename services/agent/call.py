@@ -20,7 +20,7 @@ from appliance.store import Store
 from services.agent import voice
 from services.agent.apology import BACK, Apologies
 from services.agent.ending import Ending
-from services.agent.mind import first_context
+from services.agent.mind import first_context, fit, read_ahead
 from services.agent.panel_line import PanelLine
 from services.agent.speaker import Speaker
 from services.agent.talk import Detectors, Talk
@@ -131,6 +131,8 @@ class Call:
             self._apologies.say(BACK)
         elif persona.greeting:
             self._turns.greet(self._session.say(persona.greeting))
+        prompt = fit(speaker.chat_ctx, budget, frozenset())
+        await read_ahead(self._settings, persona, plan.session_id, prompt)
 
     async def finish(self) -> None:
         """Write how the call ended, tell the panel and close the room. Before the room is left."""

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import httpx2
 import openai as openai_sdk
-from livekit.agents import llm
+from livekit.agents import APIConnectOptions, APIError, llm
 from livekit.plugins import openai
 
+from appliance import logs
 from appliance.personas import Persona
 from appliance.settings import Settings
 from appliance.store import Turn
 from services.agent.upstream import PRIORITY_HEADER, SESSION_HEADER
+
+log = logs.get(__name__)
 
 EXAMPLE_PREFIX = "example-"
 # English has about four characters a token; other languages, and small vocabularies, fewer.
@@ -22,10 +25,20 @@ _MARGIN_TOKENS = 64
 # What is dropped is dropped in blocks: the shown history then keeps its beginning, and the
 # model its cache, for several turns.
 _BLOCK = 8
+_READ_AHEAD_S = 30.0
 
 
-def make_mind(settings: Settings, persona: Persona, session_id: str) -> openai.LLM:
-    """The language model of one call, over the service's socket or the set address."""
+def make_mind(
+    settings: Settings, persona: Persona, session_id: str, *, prefill: bool = False
+) -> openai.LLM:
+    """The language model of one call, over the service's socket or the set address.
+
+    Args:
+        settings: the box's.
+        persona: who answers.
+        session_id: the call.
+        prefill: only read the prompt, so that it is known when the first question comes.
+    """
     url = settings.llm.url.rstrip("/")
     if url and not url.endswith("/v1"):
         url += "/v1"
@@ -40,17 +53,40 @@ def make_mind(settings: Settings, persona: Persona, session_id: str) -> openai.L
         http_client=httpx2.AsyncClient(transport=transport, trust_env=False),
     )
     sampling = persona.sampling
-    body: dict[str, object] = {"max_tokens": sampling.max_tokens}
+    body: dict[str, object] = {"max_tokens": 0 if prefill else sampling.max_tokens}
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     return openai.LLM(
-        model=persona.model or settings.llm.model,
+        # The box's own service has one model; which one, the switcher decides.
+        model=persona.model or (settings.llm.model if url else "default"),
         client=client,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         extra_body=body,
-        extra_headers={SESSION_HEADER: session_id, PRIORITY_HEADER: "live"},
+        extra_headers={
+            SESSION_HEADER: session_id,
+            PRIORITY_HEADER: "speculative" if prefill else "live",
+        },
     )
+
+
+async def read_ahead(
+    settings: Settings, persona: Persona, session_id: str, context: llm.ChatContext
+) -> None:
+    """Let the box's own model read the prompt while the greeting is spoken."""
+    if settings.llm.url:
+        return
+    mind = make_mind(settings, persona, session_id, prefill=True)
+    quickly = APIConnectOptions(max_retry=0, timeout=_READ_AHEAD_S)
+    try:
+        async with mind.chat(chat_ctx=context, conn_options=quickly) as answer:
+            async for _ in answer:
+                pass
+    except APIError as error:
+        # The first question is then only slower; a model that is down is said when it is asked.
+        log.info("not_read_ahead", error=type(error).__name__)
+    finally:
+        await mind.aclose()
 
 
 def first_context(persona: Persona, turns: Sequence[Turn]) -> llm.ChatContext:

@@ -67,13 +67,14 @@ class Talk:
         """
         voice = Voice(
             Upstream.of("tts", settings, session_id),
-            voice=persona.voice or settings.tts.voice,
+            # The box's own services know which of their models is selected.
+            voice=persona.voice or (settings.tts.voice if settings.tts.url else "default"),
             on_text=turns.sent_to_voice,
         )
         ear = Ear(
             Upstream.of("stt", settings, session_id),
             detectors.ear,
-            model=settings.stt.model,
+            model=settings.stt.model if settings.stt.url else "whisper-1",
             language=persona.language,
             speculate_after_s=settings.agent.speculate_after_s,
             events=EarEvents(

@@ -61,7 +61,7 @@ async def test_the_request_has_the_shape_the_service_knows(settings: Settings) -
     assert [m["role"] for m in body["messages"]] == ["user", "assistant", "user"]
     assert body["max_tokens"] == 7
     assert (body["temperature"], body["top_p"], body["seed"]) == (0.0, 1.0, 3)
-    assert body["model"] == settings.llm.model
+    assert body["model"] == "default"
     assert body["stream"] is True
     assert "tools" not in body
     headers = fake.headers[0]

@@ -42,7 +42,12 @@ export class CallerMicrophone {
       this.room.once(RoomEvent.LocalTrackSubscribed, () => resolve());
     });
     try {
-      await this.room.localParticipant.publishTrack(track, { source: Track.Source.Microphone });
+      await this.room.localParticipant.publishTrack(track, {
+        source: Track.Source.Microphone,
+        // More than speech needs: the network is the owner's own, and words are heard better.
+        audioPreset: { maxBitrate: 64_000 },
+        dtx: false,
+      });
       // An agent that is there already subscribes before the client listens for it, and the buffer
       // would run on for ten seconds while the agent waits for its end.
       void subscribed.then(() => track.stopPreConnectBuffer());
