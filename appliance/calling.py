@@ -231,10 +231,16 @@ class Caller:
                 "box_unreachable", f"The box does not answer at {self._http.base_url}.",
                 "Start it with scripts/run.",
             ) from error  # fmt: skip
-        if answer.is_success:
-            result: dict[str, Any] = answer.json() if answer.content else {}
-            return result
-        raise _refusal(answer)
+        if not answer.is_success:
+            raise _refusal(answer)
+        try:
+            result: dict[str, Any] = answer.json()
+        except ValueError as error:
+            raise NotReady(
+                "not_earshot", f"Something else than Earshot answers at {self._http.base_url}.",
+                "`scripts/appliance doctor` looks who has the port.",
+            ) from error  # fmt: skip
+        return result
 
 
 def _refusal(answer: httpx.Response) -> ApplianceError:

@@ -1,4 +1,5 @@
-/* Keeps a program from addressing the internet: preloaded into every supervised program.
+/* Keeps a program from addressing the internet: preloaded into every supervised program. It binds
+ * those that make their system calls through libc; Go's (livekit-server, Caddy) make their own.
  *
  * libwebrtc, inside LiveKit's client, finds its own address by connecting a UDP socket to a public
  * name server. No packet is sent by that, but a box that promises silence must not even try, and it
@@ -11,11 +12,15 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static int private4(uint32_t a) {
     return (a >> 24) == 127 || (a >> 24) == 10 || (a >> 20) == 0xac1 || (a >> 16) == 0xc0a8 ||
@@ -68,14 +73,33 @@ static int allowed(const struct sockaddr *to, socklen_t length) {
     return 1; /* unix sockets, netlink */
 }
 
-static int refuse(void) {
+/* The offline proof names a file here, because what is refused never reaches its strace. */
+static void note(const struct sockaddr *to) {
+    const char *path = getenv("EARSHOT_SEAL_LOG");
+    char address[INET6_ADDRSTRLEN] = "?", line[96];
+    int file, size, port = 0;
+    if (!path || (file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)) < 0) return;
+    if (to->sa_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)to)->sin_addr, address, sizeof address);
+        port = ntohs(((const struct sockaddr_in *)to)->sin_port);
+    } else if (to->sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)to)->sin6_addr, address, sizeof address);
+        port = ntohs(((const struct sockaddr_in6 *)to)->sin6_port);
+    }
+    size = snprintf(line, sizeof line, "%s port %d\n", address, port);
+    if (size > 0 && write(file, line, (size_t)size) < 0) { /* the refusal counts, not its note */ }
+    close(file);
+}
+
+static int refuse(const struct sockaddr *to) {
+    note(to);
     errno = ENETUNREACH;
     return -1;
 }
 
 int connect(int fd, const struct sockaddr *to, socklen_t length) {
     static int (*real)(int, const struct sockaddr *, socklen_t);
-    if (!allowed(to, length)) return refuse();
+    if (!allowed(to, length)) return refuse(to);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "connect");
     return real(fd, to, length);
 }
@@ -83,14 +107,15 @@ int connect(int fd, const struct sockaddr *to, socklen_t length) {
 ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to,
                socklen_t length) {
     static ssize_t (*real)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
-    if (!allowed(to, length)) return refuse();
+    if (!allowed(to, length)) return refuse(to);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "sendto");
     return real(fd, data, size, flags, to, length);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     static ssize_t (*real)(int, const struct msghdr *, int);
-    if (message && !allowed(message->msg_name, message->msg_namelen)) return refuse();
+    if (message && !allowed(message->msg_name, message->msg_namelen))
+        return refuse(message->msg_name);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "sendmsg");
     return real(fd, message, flags);
 }
@@ -99,7 +124,8 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags) {
     static int (*real)(int, struct mmsghdr *, unsigned int, int);
     unsigned int i;
     for (i = 0; messages && i < count; i++)
-        if (!allowed(messages[i].msg_hdr.msg_name, messages[i].msg_hdr.msg_namelen)) return refuse();
+        if (!allowed(messages[i].msg_hdr.msg_name, messages[i].msg_hdr.msg_namelen))
+            return refuse(messages[i].msg_hdr.msg_name);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "sendmmsg");
     return real(fd, messages, count, flags);
 }

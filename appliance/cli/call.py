@@ -42,19 +42,31 @@ def register(app: typer.Typer) -> None:
 
         Exit code 0; 1 an answer is missing; 2 bad input; 3 the box is not ready.
         """
-        from appliance.errors import BadInput
         from appliance.headset import Clip
         from appliance.settings import load_settings
 
         settings = load_settings()
         clips = [Clip.read(path) for path in files]
-        if out is not None and not out.absolute().parent.is_dir():
-            raise BadInput("no_such_folder", f"There is no folder for {out}.", "Make it first.")
+        if out is not None:
+            _try_to_write(out)
         front = f"http://127.0.0.1:{settings.front.http_port}"
         result = asyncio.run(_place(front, persona, clips, out, show=not as_json))
         if as_json:
             typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         raise typer.Exit(0 if result.complete and result.state == "completed" else 1)
+
+
+def _try_to_write(out: Path) -> None:
+    """Open the file before the call: afterwards it would be too late to say no."""
+    from appliance.errors import BadInput
+
+    try:
+        with out.open("ab"):
+            pass
+    except OSError as error:
+        raise BadInput(
+            "out_not_writable", f"{out} cannot be written.", "Name a file in a folder of yours."
+        ) from error
 
 
 async def _place(

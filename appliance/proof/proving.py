@@ -83,6 +83,7 @@ def lines(proof: Proof) -> list[str]:
         f"call              heard {heard!r}, answered {answered!r}",
         f"attempts          {len(proof.attempts)}",
         *[f"  {attempt}" for attempt in proof.attempts],
+        f"refused before    {', '.join(proof.refused) or 'none'} (by native/seal.c)",
         f"public STUN/TURN  {', '.join(proof.stun) or 'none'}",
         *([f"problem           {proof.problem}"] if proof.problem else []),
         verdict,
@@ -93,8 +94,14 @@ def _environment(settings: Settings, data: Path) -> dict[str, str]:
     data.mkdir(mode=0o700)
     if settings.settings_file.exists():
         shutil.copy(settings.settings_file, data)
+    personas = settings.data_dir / "personas"
+    if personas.is_dir():
+        shutil.copytree(personas, data / "personas")
     environment = sealed_environment() | {
         "APPLIANCE_DATA_DIR": str(data),
+        # The owner's store is not to see this call, nor this panel the owner's calls.
+        "APPLIANCE_DATABASE_URL": f"sqlite:///{data / 'appliance.db'}",
+        "EARSHOT_SEAL_LOG": str(data.with_name("refused.txt")),
         "APPLIANCE_MODELS_DIR": str(settings.models_path),
         "APPLIANCE_LIVEKIT__NODE_IP": room.NEAR,
     }

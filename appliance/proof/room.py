@@ -33,9 +33,12 @@ def require_tools() -> None:
 
 
 def enter_command() -> list[str]:
-    """What runs a command in a network namespace of its own; root is not needed."""
+    """What runs a command in namespaces of its own; root is not needed.
+
+    The process namespace is there for the end: when this command dies, so does all it started.
+    """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", "--net", *user, "--kill-child", "--fork"]
+    return ["unshare", *user, "--net", "--pid", "--mount-proc", "--kill-child", "--fork"]
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Proof:
     seconds_watched: int = 0
     calls_traced: int = 0
     attempts: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """What the seal refused, so that it was never tried: libwebrtc asks for its own address so."""
     stun: list[str] = field(default_factory=list)
     call: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -93,6 +95,8 @@ def _hold_a_call(order: Order, proof: Proof) -> None:
     with traced.open(errors="replace") as lines:
         seen = list(lines)
     proof.calls_traced = len(seen)
+    refused = Path(order.folder, "refused.txt")
+    proof.refused = sorted(set(refused.read_text().splitlines())) if refused.exists() else []
     proof.attempts = sorted({str(attempt) for attempt in trace.attempts(seen, own)})
     if not seen:
         proof.problem = "strace saw nothing at all, so nothing is proved."
