@@ -38,7 +38,8 @@ def test_killed_while_idle_comes_back(box: Box, program: str) -> None:
 
     def told() -> bool:
         answer = _ready(box)
-        return answer is None or not answer["ready"]
+        # Where the panel is away, the front door answers in its place, with an error.
+        return answer is None or not answer.get("ready", False)
 
     until(told, 15, f"readyz saying that {program} is gone")
     until(lambda: not told(), BACK_S, f"{program} ready again")
