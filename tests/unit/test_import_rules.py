@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,8 @@ FOUNDATION = {
     "audio": {"appliance.errors"},
     "settings": {"appliance.errors", "appliance.setting_groups"},
 }
+# Needed without an import: FastAPI's forms and templates, and a program that is started.
+NEVER_IMPORTED = {"python-multipart", "jinja2", "supervisor"}
 LONGEST_FILE = 400
 
 
@@ -97,6 +102,19 @@ def test_a_model_library_is_imported_late_and_in_one_folder(library: str, home: 
 def test_a_framework_stays_where_it_belongs(library: str, homes: tuple[str, ...]) -> None:
     found = [where for where, name, _ in ALL_IMPORTS if within(name, library)]
     assert [w for w in found if not w.startswith(tuple(f"{home}/" for home in homes))] == []
+
+
+def test_what_is_imported_is_named_as_needed_and_nothing_else_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {need.split("=")[0].replace("_", "-") for need in project["dependencies"]}
+    tops = {name.split(".")[0] for _, name, _ in ALL_IMPORTS}
+    provided = packages_distributions()
+    used = set[str]()
+    for top in tops - set(sys.stdlib_module_names) - {"appliance", "services"}:
+        packages = {package.lower().replace("_", "-") for package in provided.get(top, [])}
+        assert packages & named, f"{top} is imported, and pyproject.toml does not name it"
+        used |= packages
+    assert named - used == NEVER_IMPORTED
 
 
 def test_only_settings_reads_the_environment() -> None:
