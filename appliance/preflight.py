@@ -102,7 +102,9 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _check_persona(settings: Settings) -> None:
-    find_persona(settings.persona, settings.persona_dirs)
+    from appliance.catalogue.personas import check_persona
+
+    check_persona(settings, find_persona(settings.persona, settings.persona_dirs))
 
 
 def check_disk(settings: Settings) -> None:

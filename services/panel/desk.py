@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 
 from appliance import logs
+from appliance.catalogue.personas import check_persona
 from appliance.errors import ApplianceError, Refused
-from appliance.personas import find_persona
+from appliance.personas import Persona, find_persona
 from appliance.settings import Settings
 from appliance.store import EndState, Session, Store
 from services.panel.calls import Book, Call, Clock, Job, dispatch_metadata
@@ -52,10 +53,11 @@ class Desk:
         """Take a seat, make the room with an agent on its way, mint the token.
 
         Raises:
-            NotFound: there is no such persona.
+            NotFound: there is no such persona, or its voice is not installed.
+            Refused: the persona asks for a language model that is not loaded.
             NotReady: every seat is taken, or the media server does not answer.
         """
-        found = await asyncio.to_thread(find_persona, persona, self.settings.persona_dirs)
+        found = await asyncio.to_thread(self._persona, persona)
         session = await asyncio.to_thread(
             self.store.sessions.create,
             persona=found.name,
@@ -82,6 +84,11 @@ class Desk:
         self.news.set()
         log.info("call_opened", session=session.id, persona=found.name)
         return Admission(session, self.rooms.token(session, caller_name))
+
+    def _persona(self, name: str) -> Persona:
+        persona = find_persona(name, self.settings.persona_dirs)
+        check_persona(self.settings, persona)
+        return persona
 
     async def end(self, session_id: str, state: EndState, reason: str = "") -> bool:
         """End a call in the store, then close its room; the first end wins.

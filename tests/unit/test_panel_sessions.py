@@ -82,6 +82,26 @@ async def test_an_unknown_persona_takes_no_seat(panel: Panel) -> None:
     assert panel.store.sessions.list() == []
 
 
+@pytest.mark.parametrize(
+    ("wish", "status", "code"),
+    [
+        ("model: qwen9", 403, "persona_model_not_loaded"),
+        ("voice: nobody", 404, "persona_voice_missing"),
+    ],
+)
+async def test_a_persona_the_box_cannot_serve_takes_no_seat(
+    panel: Panel, wish: str, status: int, code: str
+) -> None:
+    folder = panel.desk.settings.data_dir / "personas"
+    folder.mkdir()
+    (folder / "ann.yaml").write_text(f"name: ann\ninstructions: Answer.\n{wish}\n")
+    answer = await panel.http.post(SESSIONS, json={"persona": "ann"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert wish.split()[1] in error["message"]
+    assert panel.store.sessions.list() == []
+
+
 async def test_a_dead_media_server_costs_no_seat(panel: Panel) -> None:
     panel.rooms.down = True
     answer = await panel.http.post(SESSIONS)

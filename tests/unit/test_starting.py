@@ -165,6 +165,15 @@ def test_a_persona_that_does_not_exist(machine: Machine) -> None:
     assert "nobody" in said
 
 
+def test_a_persona_that_asks_for_another_model(machine: Machine) -> None:
+    (machine.data / "personas").mkdir(parents=True)
+    text = "name: ann\ninstructions: Answer.\nmodel: qwen9\n"
+    (machine.data / "personas" / "ann.yaml").write_text(text)
+    said = machine.refused(APPLIANCE_PERSONA="ann")[1]
+    assert "'qwen9'" in said
+    assert "smollm2-135m-instruct" in said
+
+
 def test_down_and_status_before_anything_was_started(machine: Machine) -> None:
     assert machine.command("down")[0] == 0
     assert machine.command("status")[0] == 3
