@@ -91,8 +91,9 @@ class Settings(BaseSettings):
     """All settings of the box. Built once in each ``__main__`` by ``load_settings``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="APPLIANCE_", env_nested_delimiter="__", extra="forbid", validate_default=False
-    )
+        env_prefix="APPLIANCE_", env_nested_delimiter="__", env_ignore_empty=True,
+        extra="forbid", validate_default=False,
+    )  # fmt: skip
 
     data_dir: Path = Field(
         PROJECT_DIR / "data", description="Folder of the database, secrets, models and logs."
@@ -240,7 +241,7 @@ def load_settings() -> Settings:
 
 
 def _toml_path() -> Path:
-    folder = os.environ.get("APPLIANCE_DATA_DIR")
+    folder = os.environ.get(_own_variable("data_dir"))
     return (
         Path(folder).expanduser() if folder else PROJECT_DIR / "data"
     ).absolute() / "settings.toml"
@@ -249,14 +250,22 @@ def _toml_path() -> Path:
 def _apply_aliases(values: dict[str, Any]) -> None:
     """Put each alias that is set, and whose own name is not, into ``values``."""
     for alias, dotted in ALIASES.items():
-        own = "APPLIANCE_" + dotted.upper().replace(".", "__")
-        if alias not in os.environ or own in os.environ:
+        if not os.environ.get(alias) or _own_variable(dotted):
             continue
         *groups, leaf = dotted.split(".")
         target = values
         for group in groups:
             target = target.setdefault(group, {})
         target[leaf] = os.environ[alias]
+
+
+def _own_variable(dotted: str) -> str:
+    """The environment variable that gives this setting; empty if none does.
+
+    Written in capitals or not, as pydantic-settings reads it; an empty one gives nothing.
+    """
+    name = "APPLIANCE_" + dotted.upper().replace(".", "__")
+    return next((v for v, value in os.environ.items() if value and v.upper() == name), "")
 
 
 def setting_names() -> list[str]:
@@ -285,9 +294,9 @@ def _nearest(name: str) -> str:
 def _refuse_unknown_environment() -> None:
     known = set(setting_names())
     for variable in os.environ:
-        if not variable.startswith("APPLIANCE_"):
+        if not variable.upper().startswith("APPLIANCE_"):
             continue
-        dotted = variable.removeprefix("APPLIANCE_").lower().replace("__", ".")
+        dotted = variable.lower().removeprefix("appliance_").replace("__", ".")
         if dotted not in known:
             near = difflib.get_close_matches(dotted, sorted(known), n=1, cutoff=0.5)
             own = "APPLIANCE_" + near[0].upper().replace(".", "__") if near else ""
@@ -314,11 +323,10 @@ def _explain(error: ValidationError, path: Path) -> BadSettings:
 
 
 def _where(dotted: str, path: Path) -> str:
-    variable = "APPLIANCE_" + dotted.upper().replace(".", "__")
-    if variable in os.environ:
+    if variable := _own_variable(dotted):
         return f"environment variable {variable}"
     for alias, name in ALIASES.items():
-        if name == dotted and alias in os.environ:
+        if name == dotted and os.environ.get(alias):
             return f"environment variable {alias}"
     if not path.is_file():
         return "given value"

@@ -97,7 +97,8 @@ def env_example() -> str:
     from appliance.settings import setting_fields
 
     lines = [
-        "# Every setting as an environment variable, with its default. docs/configuration.md explains."
+        "# Copy this to .env, uncomment what you change, then `set -a; . ./.env; set +a` in your shell.",
+        "# Every setting as an environment variable, with its default. docs/configuration.md explains.",
     ]
     for dotted, field in setting_fields():
         default = _default(field).strip("`")

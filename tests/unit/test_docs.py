@@ -28,6 +28,10 @@ def test_every_setting_says_what_it_is() -> None:
         assert f"#{docs.variable(dotted)}=" in example
 
 
+def test_the_example_says_how_it_is_used() -> None:
+    assert "set -a; . ./.env; set +a" in docs.env_example().splitlines()[0]
+
+
 def test_no_path_of_this_machine_is_in_them() -> None:
     for text in docs.pages().values():
         assert str(PROJECT_DIR) not in text

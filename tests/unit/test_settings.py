@@ -76,6 +76,10 @@ def test_a_mistake_in_the_file_is_named_with_its_line(
         ("APPLIANCE_STT__MODLE", "x", "APPLIANCE_STT__MODEL"),
         ("APPLIANCE_STT__THREADS", "many", "environment variable APPLIANCE_STT__THREADS"),
         ("LIVEKIT_TOKEN_TTL", "1", "environment variable LIVEKIT_TOKEN_TTL"),
+        ("appliance_front__http_prt", "1", r"http_prt \(environment\).*APPLIANCE_FRONT__HTTP_PORT"),
+        ("appliance_front__http_port", "x", "environment variable appliance_front__http_port"),
+        # Empty or not, it is a name that does nothing.
+        ("APPLIANCE_STT__MODLE", "", "APPLIANCE_STT__MODEL"),
     ],
 )
 def test_a_mistake_in_the_environment_is_named(
@@ -84,6 +88,32 @@ def test_a_mistake_in_the_environment_is_named(
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings, match=told):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["APPLIANCE_MODELS_DIR", "WHISPER_CACHE_DIR"])
+def test_an_empty_variable_is_an_unset_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "")
+    monkeypatch.setenv("APPLIANCE_STT__THREADS", "")
+    _write(tmp_path, "[stt]\nthreads = 3\n")
+    settings = load_settings()
+    assert settings.models_path == tmp_path / "models"
+    assert settings.stt.threads == 3
+
+
+def test_an_empty_variable_leaves_its_alias_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_STT__MODEL", "")
+    monkeypatch.setenv("WHISPER_MODEL", "whisper-tiny.en")
+    assert load_settings().stt.model == "whisper-tiny.en"
+
+
+def test_the_data_folder_may_be_named_in_small_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APPLIANCE_DATA_DIR")
+    monkeypatch.setenv("appliance_data_dir", str(tmp_path / "else"))
+    assert load_settings().data_dir == tmp_path / "else"
 
 
 def test_a_secret_is_not_repeated_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
