@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,9 @@ def prepare_folders(settings: Settings) -> None:
     """Make the data folder and what belongs in it, each 0700.
 
     Raises:
-        BadSettings: a folder cannot be made or written.
+        BadSettings: a folder cannot be made or written, or in a place of all users another has it.
     """
+    exposed = settings.exposed_run_dirs
     for folder in (
         settings.data_dir, settings.run_dir.parent, settings.run_dir, settings.secrets_dir,
         settings.data_dir / "logs", settings.models_path,
@@ -49,14 +51,31 @@ def prepare_folders(settings: Settings) -> None:
         with _explained(folder):
             existed = folder.is_dir()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder in exposed:
+                _check_owner(folder)
             # A folder that was there before, the owner's models say, may be shared by intent.
-            ours = folder in (settings.data_dir, settings.run_dir, settings.secrets_dir)
+            ours = folder in (settings.data_dir, settings.run_dir, settings.secrets_dir, *exposed)
             if ours or not existed:
                 folder.chmod(0o700)
             draft = folder / f".writable.{os.getpid()}"
             if ours:
                 draft.touch()
                 draft.unlink()
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse a folder that somebody else has put where ours belongs."""
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        what = "is a link"
+    elif found.st_uid != os.getuid():
+        what = "belongs to another user"
+    else:
+        return
+    raise BadSettings(
+        "run_folder_not_ours", f"The folder {folder} {what}, and Earshot's sockets would lie in it.",
+        "Remove it, or set APPLIANCE_DATA_DIR to a folder with a shorter path.",
+    )  # fmt: skip
 
 
 class _explained:  # noqa: N801 - reads as the statement it is

@@ -35,6 +35,8 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 SEAL_LIBRARY = PROJECT_DIR / ".cache" / "lib" / "earshot-seal.so"
 # A unix socket's path holds 107 bytes; the longest name in the run folder must still fit.
 _LONGEST_RUN_DIR = 90
+# Not TMPDIR: every command has to find the same folder, whatever shell it runs in.
+_SHARED_PLACE = Path("/tmp")  # noqa: S108
 
 _SWITCHES = {
     # onnxruntime >= 1.29 reports to its maker unless this is set before its first import.
@@ -163,9 +165,20 @@ class Settings(BaseSettings):
         if len(os.fsencode(plain)) <= _LONGEST_RUN_DIR:
             return plain
         name = "earshot-" + sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
-        # Where a login session has no folder of its own; made 0700 and its owner checked at start.
-        shared = f"/tmp/earshot-{os.getuid()}"  # noqa: S108
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or shared) / name
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or self._shared_run_dir) / name
+
+    @property
+    def _shared_run_dir(self) -> Path:
+        """Where a login session has no folder of its own."""
+        return _SHARED_PLACE / f"earshot-{os.getuid()}"
+
+    @property
+    def exposed_run_dirs(self) -> list[Path]:
+        """Run folders where somebody else may have been first, the outer one before the inner."""
+        if self.run_dir.parent == self.data_dir:
+            return []
+        outer = [self._shared_run_dir] if self.run_dir.parent == self._shared_run_dir else []
+        return [*outer, self.run_dir]
 
     def socket(self, program: str) -> Path:
         """Unix socket of a program: panel, stt, llm, tts, agent, supervisor."""

@@ -187,6 +187,64 @@ def test_the_data_folder_is_the_owners_alone(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What /tmp is to others; nothing in it yet. The data folder's path is too long for sockets."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    monkeypatch.setattr("appliance.settings._SHARED_PLACE", place)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    return place
+
+
+def _long(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / ("long" * 30))
+
+
+def test_a_run_folder_among_other_users_is_the_owners_alone(tmp_path: Path, shared: Path) -> None:
+    settings = _long(tmp_path)
+    settings.run_dir.parent.mkdir(mode=0o755)
+    preflight.prepare_folders(settings)
+    for folder in (settings.run_dir.parent, settings.run_dir):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert settings.run_dir.parent.parent == shared
+    assert shared.stat().st_mode & 0o777 != 0o700
+
+
+def test_the_login_sessions_own_folder_stays_as_it_is(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.chmod(0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(shared))
+    preflight.prepare_folders(_long(tmp_path))
+    assert shared.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("which", ["outer", "inner"])
+def test_a_run_folder_that_is_a_link_is_refused(tmp_path: Path, shared: Path, which: str) -> None:
+    settings = _long(tmp_path)
+    folder = settings.run_dir if which == "inner" else settings.run_dir.parent
+    folder.parent.mkdir(exist_ok=True)
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadSettings, match="is a link"):
+        preflight.prepare_folders(settings)
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert list(shared.iterdir()) == [settings.run_dir.parent]
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_run_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    settings = _long(tmp_path)
+    settings.run_dir.parent.mkdir()
+    with pytest.raises(BadSettings, match="belongs to another user"):
+        preflight.prepare_folders(settings)
+
+
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         total: int = 10**9
