@@ -95,6 +95,7 @@ class Call:
         self._session = self._talk.session
         self._apologies = Apologies(self._session, lambda: self._turns.is_open, self._publish)
         self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
+        self._reading: asyncio.Task[None] | None = None
         self._turns.follow(self._session)
         self._session.on("close", self._on_close)
 
@@ -132,17 +133,29 @@ class Call:
         elif persona.greeting:
             self._turns.greet(self._session.say(persona.greeting))
         prompt = fit(speaker.chat_ctx, budget, frozenset())
-        await read_ahead(self._settings, persona, plan.session_id, prompt)
+        # Not awaited: a job whose first part still runs is ended late.
+        self._reading = asyncio.create_task(
+            read_ahead(self._settings, persona, plan.session_id, prompt), name="call.read_ahead"
+        )
 
     async def finish(self) -> None:
-        """Write how the call ended, tell the panel and close the room. Before the room is left."""
+        """Write how the call ended, tell the panel and close the room. Before the room is left.
+
+        A call that nobody ended stays open: the panel sends another agent as soon as the line drops.
+        """
         self._ending.close()
         self._apologies.close()
+        if self._reading is not None:
+            self._reading.cancel()
         await self._turns.aclose()
-        await self._talk.aclose()
-        if self._ending.replaced:
+        if self._ending.handed_over:
+            log.info("call_handed_over", reason=self._ending.reason)
             await self._line.drop()
-            return
+        else:
+            await self._say_goodbye()
+        await self._talk.aclose()
+
+    async def _say_goodbye(self) -> None:
         state, reason = self._ending.state, self._ending.reason
         try:
             await asyncio.to_thread(self._store.sessions.end, self._plan.session_id, state, reason)
@@ -164,7 +177,7 @@ class Call:
 
     def _on_close(self, event: CloseEvent) -> None:
         if event.error is not None:
-            self._ending.failed("The talk could not go on.")
+            self._ending.hand_over("The talk could not go on.")
 
     def _hang_up(self) -> None:
         self._ctx.shutdown(self._ending.reason)

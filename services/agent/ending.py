@@ -49,7 +49,7 @@ class Ending:
         self._decided = False
         self.state = EndState.FAILED
         self.reason = "The agent was stopped."
-        self.replaced = False
+        self.handed_over = False
         room.on("participant_connected", self._on_joined)
         room.on("participant_disconnected", self._on_left)
         room.on("disconnected", self._on_disconnected)
@@ -59,13 +59,17 @@ class Ending:
         self._stop_timer()
 
     def close(self) -> None:
-        """Decide nothing more."""
-        self._decided = True
-        self._stop_timer()
+        """Decide nothing more; a call that nobody ended is left to another agent."""
+        if not self._decided:
+            # The worker stops or the job broke: no reason to hang up on the caller.
+            self.handed_over = True
+            self._decide()
 
-    def failed(self, reason: str) -> None:
-        """The talk cannot go on."""
-        self._end(EndState.FAILED, reason)
+    def hand_over(self, reason: str) -> None:
+        """This agent cannot go on; another may."""
+        if not self._decided:
+            self.handed_over = True
+            self._end(EndState.FAILED, reason)
 
     def _on_joined(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity.startswith(CALLER_PREFIX):
@@ -86,8 +90,7 @@ class Ending:
     def _on_disconnected(self, why: _Reason.ValueType | None = None) -> None:
         if why in _REPLACED:
             # The panel took this agent for dead and has sent another; the call is not over.
-            self.replaced = not self._decided
-            self._end(EndState.FAILED, "Another agent took over.")
+            self.hand_over("Another agent took over.")
         elif why == _Reason.ROOM_DELETED:
             self._end(EndState.COMPLETED, "The call was ended.")
         else:
@@ -96,10 +99,14 @@ class Ending:
     def _end(self, state: EndState, reason: str) -> None:
         if self._decided:
             return
-        self.close()
+        self._decide()
         self.state, self.reason = state, reason
         log.info("call_over", state=state.value, reason=reason)
         self._hang_up()
+
+    def _decide(self) -> None:
+        self._decided = True
+        self._stop_timer()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import httpx2
 import openai as openai_sdk
-from livekit.agents import APIConnectOptions, APIError, llm
+from livekit.agents import APIConnectOptions, llm
 from livekit.plugins import openai
 
 from appliance import logs
@@ -82,7 +82,7 @@ async def read_ahead(
         async with mind.chat(chat_ctx=context, conn_options=quickly) as answer:
             async for _ in answer:
                 pass
-    except APIError as error:
+    except Exception as error:  # noqa: BLE001 - a talk never suffers from what only makes it quicker
         # The first question is then only slower; a model that is down is said when it is asked.
         log.info("not_read_ahead", error=type(error).__name__)
     finally:

@@ -38,7 +38,7 @@ class Watched:
 
     @property
     def outcome(self) -> tuple[int, EndState, bool]:
-        return self.hung_up, self.ending.state, self.ending.replaced
+        return self.hung_up, self.ending.state, self.ending.handed_over
 
 
 async def test_hanging_up_ends_the_call_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +95,21 @@ async def test_losing_the_room_ends_the_call(reason: Any, state: EndState) -> No
     assert watched.outcome == (1, state, False)
 
 
-async def test_a_stopped_agent_says_so_by_itself() -> None:
+async def test_a_stopped_agent_leaves_the_call_to_another() -> None:
     watched = Watched()
     watched.ending.close()
-    assert watched.ending.state == EndState.FAILED
-    assert "stopped" in watched.ending.reason
+    assert watched.outcome == (0, EndState.FAILED, True)
+
+
+async def test_a_talk_that_broke_is_left_to_another_agent() -> None:
+    watched = Watched()
+    watched.ending.hand_over("The talk could not go on.")
+    assert watched.outcome == (1, EndState.FAILED, True)
+
+
+async def test_a_call_that_was_ended_is_not_handed_over_when_the_agent_stops() -> None:
+    watched = Watched()
+    watched.room.emit("disconnected", Reason.ROOM_DELETED)
+    watched.ending.hand_over("The talk could not go on.")
+    watched.ending.close()
+    assert watched.outcome == (1, EndState.COMPLETED, False)
