@@ -12,9 +12,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DBAPIError,
+    InterfaceError,
     NoSuchModuleError,
     OperationalError,
+    SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from appliance.errors import ApplianceError, BadSettings
 
@@ -35,7 +39,8 @@ def make_engine(url: str) -> Engine:
     if path is not None:
         _make_private(path)
     try:
-        engine = create_engine(url, pool_pre_ping=path is None)
+        # An error's text with its parameters would carry what was said into the logs.
+        engine = create_engine(url, pool_pre_ping=path is None, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise _bad_url() from error
     if path is not None:
@@ -75,19 +80,25 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
-def explain(error: DatabaseError) -> ApplianceError:
+def explain(error: SQLAlchemyError) -> ApplianceError:
     """What a database failure means to people; the driver's own words stay in the cause."""
-    words = str(error.orig).lower()
+    words = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
     if "disk is full" in words or "disk i/o" in words:
         return ApplianceError(
             "disk_full", "The database cannot be written: the disk is full or failing.",
             "Free some space in the data folder's disk.", can_retry=True,
         )  # fmt: skip
-    if "locked" in words or isinstance(error, OperationalError):
+    silent = isinstance(error, (OperationalError, InterfaceError, PoolTimeoutError))
+    if "locked" in words or silent:
         return ApplianceError(
             "database_unavailable", "The database does not answer.",
             "Check that the data folder can be written and that no other program holds it.",
             can_retry=True,
+        )  # fmt: skip
+    if not isinstance(error, DatabaseError):
+        return ApplianceError(
+            "database_refused", "The database could not do what was asked.",
+            "`scripts/appliance logs` shows what; this is a mistake of ours.",
         )  # fmt: skip
     return ApplianceError(
         "database_damaged", "The database cannot be read.",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, RowMapping, func, insert, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.errors import NotFound, NotReady
 from appliance.settings import Settings
@@ -56,7 +56,7 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except DatabaseError as error:
+        except SQLAlchemyError as error:
             raise explain(error) from error
 
     @contextmanager
@@ -65,7 +65,7 @@ class Store:
         try:
             with self._reader.begin() as connection:
                 yield connection
-        except DatabaseError as error:
+        except SQLAlchemyError as error:
             raise explain(error) from error
 
     def close(self) -> None:

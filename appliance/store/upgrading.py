@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.errors import ApplianceError
 from appliance.store.engine import (
@@ -44,7 +44,7 @@ def upgrade(url: str) -> None:
                 # Alembic takes half a second to import, which every program would pay.
                 if _revision(connection) != HEAD:
                     _migrate(connection)
-        except DatabaseError as error:
+        except SQLAlchemyError as error:
             raise explain(error) from error
         finally:
             engine.dispose()
