@@ -15,13 +15,15 @@ import psutil
 from appliance.errors import ApplianceError
 from appliance.rendering import LOOPBACK, programs
 from appliance.settings import Settings
-from appliance.supervision import ProcessInfo, Record, read_records, supervisor_of
+from appliance.supervision import ProcessInfo, Record, members, read_records, supervisor_of
 
 PROBE_S = 2.0
 # States: stopped, starting, loading, ready, failed, restarting, silent, given_up.
 _ENDED = ("BACKOFF", "EXITED")
 # A program that has run this long and answers nothing is not starting any more.
 _SILENT_AFTER_S = 60
+# Asked on a TCP port, where any program may answer; the others' sockets lie in the run folder.
+_ON_PORTS = ("livekit", "front")
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,33 @@ async def box_status(settings: Settings, *, memory: bool = True) -> BoxStatus:
     Works without supervisord: a program that does not answer is then "stopped".
     Memory is the proportional set size of a program and its children, in megabytes.
     """
-    names = [program.name for program in programs(settings)]
-    (processes, records), answers = await asyncio.gather(
+    commands = {program.name: program.command for program in programs(settings)}
+    names = list(commands)
+    (processes, records), found_answers = await asyncio.gather(
         asyncio.to_thread(_supervision, settings),
         asyncio.gather(*(_bounded_probe(settings, name) for name in names)),
     )
+    answers = dict(zip(names, found_answers, strict=True))
     pids = {name: processes[name].pid for name in names if name in processes}
+    strangers = [n for n in _ON_PORTS if n in names and not pids.get(n)]
+    if any(answers[name].state != "silent" for name in strangers):
+        ours = await asyncio.to_thread(_paths_of_ours, settings)
+        answers |= {n: Answer("silent") for n in strangers if commands[n][0] not in ours}
     used = await asyncio.to_thread(_memory, pids) if memory else {}
     found = tuple(
         _judge(name, processes.get(name), records.get(name, Record()), answer, used.get(name, 0))
-        for name, answer in zip(names, answers, strict=True)
+        for name, answer in answers.items()
     )
     return BoxStatus(all(program.ready for program in found), found)
+
+
+def _paths_of_ours(settings: Settings) -> set[str]:
+    """What this box's processes run, whether anybody supervises them or not."""
+    found = set()
+    for process in members(settings.run_dir):
+        with suppress(psutil.Error):
+            found |= set(process.cmdline()[:1])
+    return found
 
 
 def _supervision(settings: Settings) -> tuple[dict[str, ProcessInfo], dict[str, Record]]:

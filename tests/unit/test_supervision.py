@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from appliance.errors import NotReady
 from appliance.settings import Settings
 from appliance.status import Answer
 from appliance.supervision import (
+    MARK,
     ProcessInfo,
     Record,
     Supervisor,
@@ -49,6 +53,46 @@ def test_without_supervisord_the_status_is_stopped(
     assert {program.state for program in box.programs} == {"stopped"}
     with pytest.raises(NotReady):
         supervisor_of(settings).processes()
+
+
+class _Friendly(http.server.BaseHTTPRequestHandler):
+    """Another program that answers everything with 200."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_another_program_on_our_port_is_not_ours(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Friendly) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = Settings(
+            data_dir=tmp_path,
+            front={"http_port": server.server_port},
+            livekit={"port": free_port()},
+        )
+        found = asyncio.run(status.box_status(settings)).programs
+        assert {program.state for program in found} == {"stopped"}
+        # Our own, which lives on for a moment after its supervisord was killed.
+        caddy = str(settings.programs_dir / "caddy")
+        monkeypatch.setattr(status, "_paths_of_ours", lambda _settings: {caddy})
+        found = asyncio.run(status.box_status(settings)).programs
+        assert [program.name for program in found if program.ready] == ["front"]
+        server.shutdown()
+
+
+def test_what_runs_is_known_by_the_mark_of_its_box(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert status._paths_of_ours(settings) == set()
+    environment = {MARK: str(settings.run_dir)}
+    with subprocess.Popen(["/bin/sleep", "60"], env=environment) as child:
+        assert status._paths_of_ours(settings) == {"/bin/sleep"}
+        child.kill()
 
 
 def _event(name: str, from_state: str = "RUNNING", program: str = "stt") -> Event:
