@@ -62,7 +62,7 @@ class AgentSettings(Group):
         2,
         ge=2,
         le=16,
-        description="Call processes kept warm; below 2 simultaneous callers are refused.",
+        description="Call processes kept warm; more callers at one moment wait for theirs to start.",
     )
     seats: int = Field(4, ge=1, le=64, description="How many calls may run at once.")
     speculate_after_s: float = Field(

@@ -49,13 +49,11 @@ class FakeRooms:
         """The server forgets everything."""
         self.rooms.clear()
 
-    async def create(self, room: str, *, dispatch: str | None) -> None:
+    async def create(self, room: str) -> None:
         """Make the room."""
         self._answer()
         self.rooms.setdefault(room, set())
         self.created.append(room)
-        if dispatch is not None:
-            await self.dispatch(room, dispatch)
 
     async def names(self) -> set[str]:
         """Every room."""

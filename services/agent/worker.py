@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 
 from aiohttp import web
@@ -15,10 +16,11 @@ from services.agent import job
 
 log = logs.get(__name__)
 
-# The server gives no job to a worker at or over its target load of 0.7, so a full house is
-# just below that, and the worker's own limit just below a full house.
-_FULL = 0.69
-_THRESHOLD = 0.685
+# The server gives no job to a worker at or over its target load of 0.7.
+_FULL = 0.701
+# The panel counts the seats, and a job may outlive its seat by its last words. Only a mistake
+# of ours sends more jobs than this many for each seat.
+_JOBS_PER_SEAT = 2
 
 
 def make_server(settings: Settings) -> AgentServer:
@@ -31,8 +33,11 @@ def make_server(settings: Settings) -> AgentServer:
         job_executor_type=JobExecutorType.PROCESS,
         num_idle_processes=settings.agent.idle_processes,
         initialize_process_timeout=60,
-        load_fnc=lambda server: _FULL * len(server.active_jobs) / settings.agent.seats,
-        load_threshold=_THRESHOLD,
+        load_fnc=lambda server: load_of(len(server.active_jobs), settings.agent.seats),
+        # With a limit of its own the worker counts each job that it has accepted and not yet
+        # started as one part in num_idle_processes of that limit, and refuses the third of
+        # several callers who come at once. LiveKit offers a dispatch only once.
+        load_threshold=math.inf,
         drain_timeout=settings.agent.drain_s,
         session_end_timeout=10,
         http_proxy=None,
@@ -49,6 +54,11 @@ def make_server(settings: Settings) -> AgentServer:
         on_session_end=job.end_call,
     )
     return server
+
+
+def load_of(jobs: int, seats: int) -> float:
+    """What LiveKit is told, so that it sends none to a worker with far too many jobs."""
+    return _FULL * jobs / (_JOBS_PER_SEAT * seats)
 
 
 async def run(settings: Settings) -> None:

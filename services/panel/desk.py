@@ -67,10 +67,9 @@ class Desk:
         call = self.book.add(session)
         call.being_made = True
         try:
-            metadata = await asyncio.to_thread(
-                dispatch_metadata, self.settings, session, resumed=False
-            )
-            await self.rooms.create(session.room_name, dispatch=metadata)
+            # Not with the room: LiveKit would offer that dispatch once and name no id to ask for.
+            await self.rooms.create(session.room_name)
+            await self._dispatch(call, resumed=False)
         except ApplianceError as error:
             await self.end(session.id, EndState.FAILED, error.code)
             raise
@@ -80,7 +79,6 @@ class Desk:
             raise
         finally:
             call.being_made = False
-        call.last_dispatch = call.agent_missing_since = self.book.clock()
         self.news.set()
         log.info("call_opened", session=session.id, persona=found.name)
         return Admission(session, self.rooms.token(session, caller_name))
@@ -159,16 +157,19 @@ class Desk:
             if asked and (young or call.living_agents):
                 return False
             turns = await asyncio.to_thread(self.store.turns.list, call.session.id)
-            metadata = await asyncio.to_thread(
-                dispatch_metadata, self.settings, call.session, resumed=bool(turns)
-            )
-            # Before the request: while it runs, nobody else is to send a second one.
-            call.last_dispatch = call.agent_missing_since = now
-            call.dispatch_at = None
-            call.dispatch_id = ""
-            call.dispatch_id = await self.rooms.dispatch(call.session.room_name, metadata)
-            log.info("agent_sent", session=call.session.id, resumed=bool(turns))
+            await self._dispatch(call, resumed=bool(turns))
             return True
+
+    async def _dispatch(self, call: Call, *, resumed: bool) -> None:
+        metadata = await asyncio.to_thread(
+            dispatch_metadata, self.settings, call.session, resumed=resumed
+        )
+        # Before the request: while it runs, nobody else is to send a second one.
+        call.last_dispatch = call.agent_missing_since = self.book.clock()
+        call.dispatch_at = None
+        call.dispatch_id = ""
+        call.dispatch_id = await self.rooms.dispatch(call.session.room_name, metadata)
+        log.info("agent_sent", session=call.session.id, resumed=resumed)
 
     async def job_began(self, session_id: str, job: Job) -> Call:
         """An agent says that it holds this call.

@@ -44,8 +44,8 @@ class JoinToken:
 class Rooms(Protocol):
     """What the panel asks of a media server."""
 
-    async def create(self, room: str, *, dispatch: str | None) -> None:
-        """Make the room; ``dispatch``: metadata of an agent to send there."""
+    async def create(self, room: str) -> None:
+        """Make the room, without an agent, or leave it as it is."""
 
     async def names(self) -> set[str]:
         """Every room there is."""
@@ -96,17 +96,13 @@ class LiveKitRooms:
         )
         self._receiver = api.WebhookReceiver(api.TokenVerifier(keys.api_key, keys.api_secret))
 
-    async def create(self, room: str, *, dispatch: str | None) -> None:
-        """Make the room, or leave it as it is."""
-        agents = []
-        if dispatch is not None:
-            agents = [api.RoomAgentDispatch(agent_name=AGENT_NAME, metadata=dispatch)]
+    async def create(self, room: str) -> None:
+        """Make the room, without an agent, or leave it as it is."""
         request = api.CreateRoomRequest(
             name=room,
             empty_timeout=_EMPTY_TIMEOUT_S,
             departure_timeout=_DEPARTURE_TIMEOUT_S,
             max_participants=_MAX_PARTICIPANTS,
-            agents=agents,
         )
         await _answered(self._livekit.room.create_room(request))
 

@@ -15,13 +15,15 @@ from services.panel.desk import Desk
 CALLER_GRACE_S = 20.0
 NEVER_JOINED_S = 30.0
 AGENT_GRACE_S = 5.0
-UNTAKEN_S = 1.0
+UNTAKEN_S = 0.7
+"""LiveKit offers a dispatch to the workers within 0.2 s, once."""
 JOB_GRACE_S = 3.0
 """How long an agent in a room may hold no stream: it has just come, or the panel has."""
 AGENT_GIVEN_UP_S = 60.0
 _LAST_WORDS_S = 5.0
 
 _EVERY_S = 0.5
+_EVERY_WHILE_AWAITED_S = 0.25
 _EVERY_WHILE_DOWN_S = 0.1
 _EVERY_WHILE_IDLE_S = 5.0
 _ROOM_PREFIX = "call-"
@@ -57,7 +59,10 @@ class Watch:
     def _pause_s(self) -> float:
         if not len(self._desk.book) and not self._desk.leftovers:
             return _EVERY_WHILE_IDLE_S
-        return _EVERY_WHILE_DOWN_S if self._livekit_down else _EVERY_S
+        if self._livekit_down:
+            return _EVERY_WHILE_DOWN_S
+        awaited = any(call.dispatch_id and not call.living_agents for call in self._desk.book)
+        return _EVERY_WHILE_AWAITED_S if awaited else _EVERY_S
 
     async def step(self) -> None:
         """One round.
@@ -140,7 +145,7 @@ class Watch:
         if session.joined_at is None and await self._ended(call, caller_present=False):
             return
         # Without an agent: the one that was there comes back by itself, as the caller does.
-        await self._desk.rooms.create(session.room_name, dispatch=None)
+        await self._desk.rooms.create(session.room_name)
         now = self._desk.book.clock()
         call.agents_present = set()
         call.agent_missing_since = now
@@ -203,8 +208,11 @@ class Watch:
             return True
         if not call.dispatch_id or now < call.agent_missing_since + UNTAKEN_S:
             return False
-        # No worker was there, as after its own restart; the next second may have one.
-        return not await self._desk.rooms.taken(call.session.room_name, call.dispatch_id)
+        # No worker was there, as after its own restart; the next moment may have one.
+        if await self._desk.rooms.taken(call.session.room_name, call.dispatch_id):
+            call.dispatch_id = ""
+            return False
+        return True
 
     async def _send_or_give_up(self, call: Call) -> None:
         now = self._desk.book.clock()

@@ -10,12 +10,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from livekit.agents import JobRequest
+from livekit.protocol import agent
 
 from appliance.errors import BadInput
 from appliance.personas import Persona
 from appliance.settings import Settings
 from services.agent import worker
 from services.agent.call import Plan
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
 
@@ -85,9 +88,43 @@ async def test_readyz_answers_before_the_worker_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seats", [1, 4, 64])
-async def test_the_last_seat_is_given_and_no_more(tmp_path: Path, seats: int) -> None:
+async def test_as_many_callers_at_one_moment_as_there_are_seats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seats: int
+) -> None:
+    """Asked all at once, and while jobs whose calls are over still say their last words."""
     made = worker.make_server(Settings(data_dir=tmp_path, agent={"seats": seats}))
-    load: Any = made.load_fnc
-    assert load(SimpleNamespace(active_jobs=[None] * (seats - 1))) < worker._THRESHOLD
-    full = load(SimpleNamespace(active_jobs=[None] * seats))
-    assert worker._THRESHOLD < full < 0.7
+    made._loop = asyncio.get_running_loop()
+    made._devmode = made._draining = False
+    made._reserved_slots, made._job_lifecycle_tasks = 0, set()
+    may_go = asyncio.Event()
+    asked: list[str] = []
+    refused: list[str] = []
+
+    async def take(request: JobRequest) -> None:
+        asked.append(request.id)
+        await may_go.wait()
+        await request.reject()
+
+    async def send(message: agent.WorkerMessage) -> None:
+        if not may_go.is_set():
+            refused.append(message.availability.job_id)
+
+    monkeypatch.setattr(made, "_request_fnc", take)
+    monkeypatch.setattr(made, "_queue_msg", send)
+    for ending in (0, seats):
+        monkeypatch.setattr(type(made), "active_jobs", [None] * ending)
+        asked.clear()
+        for number in range(seats):
+            job = agent.Job(id=f"job-{number}")
+            await made._answer_availability(agent.AvailabilityRequest(job=job))
+        await eventually(lambda: asyncio.sleep(0, len(asked) + len(refused) == seats))
+        assert refused == []
+    may_go.set()
+    await asyncio.gather(*made._job_lifecycle_tasks)
+
+
+@pytest.mark.parametrize("seats", [1, 4, 64])
+def test_the_server_sends_jobs_beyond_the_seats_but_not_without_end(seats: int) -> None:
+    target = 0.7
+    assert worker.load_of(2 * seats - 1, seats) < target
+    assert worker.load_of(2 * seats, seats) >= target

@@ -117,6 +117,18 @@ async def test_a_restarting_worker_is_asked_every_second(panel: Panel) -> None:
     assert len(panel.rooms.dispatches) == 5, "one that was taken has its five seconds"
 
 
+async def test_a_first_dispatch_that_no_worker_took_is_made_again_soon(panel: Panel) -> None:
+    panel.rooms.workerless = True
+    session = await panel.open()
+    panel.rooms.join(session.room_name, f"caller-{session.id}")
+    await _wait(panel, 0.5, step=0.25)
+    assert len(panel.rooms.dispatches) == 1, "it may still be taken"
+    assert panel.watch._pause_s() <= 0.25, "it is looked for more often than a healthy call"
+    await _wait(panel, 0.25, step=0.25)
+    assert len(panel.rooms.dispatches) == 2
+    assert panel.rooms.dispatches[1] == panel.rooms.dispatches[0]
+
+
 async def test_a_call_without_any_agent_ends_and_says_why(panel: Panel) -> None:
     session = await panel.open()
     panel.rooms.join(session.room_name, f"caller-{session.id}")
