@@ -83,6 +83,67 @@ def test_setup_says_when_the_python_is_too_old(project: Path, bare_path: Path) -
     assert "Python 3.11 to 3.13" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ("3.11", "apt-get install -y python3.11 python3.11-venv"),
+        ("3.11 3.13", "apt-get install -y python3.13 python3.13-venv"),
+    ],
+)
+def test_setup_names_a_python_that_this_machine_can_get(
+    project: Path, bare_path: Path, known: str, told: str
+) -> None:
+    stand_in(bare_path, "python3", "exit 1")
+    stand_in(bare_path, "c++", "exit 0")
+    stand_in(
+        bare_path, "apt-cache",
+        f'for known in {known}; do [ "$2" != "python$known" ] || {{ echo Package; exit; }}; done; exit 100',
+    )  # fmt: skip
+    done = call(project / "scripts/setup", path=bare_path)
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_setup_names_no_package_where_no_such_python_is_to_be_had(
+    project: Path, bare_path: Path
+) -> None:
+    stand_in(bare_path, "python3", "exit 1")
+    stand_in(bare_path, "c++", "exit 0")
+    done = call(project / "scripts/setup", path=bare_path)
+    assert done.stderr == "This machine lacks Python 3.11 to 3.13 with venv.\n"
+
+
+def test_setup_as_root_looks_again_once_the_package_lists_are_there(
+    project: Path, bare_path: Path
+) -> None:
+    stand_in(bare_path, "python3", "exit 1")
+    stand_in(bare_path, "c++", "exit 0")
+    (bare_path / "id").unlink()
+    stand_in(bare_path, "id", "echo 0")
+    stand_in(bare_path, "apt-get", 'echo "$@" >>apt; [ "$1" != update ] || : >lists')
+    stand_in(bare_path, "apt-cache", "[ -e lists ] && echo Package")
+    done = call(project / "scripts/setup", path=bare_path)
+    update, install = (project / "apt").read_text().splitlines()
+    assert update.startswith("update")
+    assert install.endswith("python3.13 python3.13-venv")
+    assert done.returncode == 1
+
+
+def test_other_build_flags_build_the_go_programs_again(project: Path) -> None:
+    text = (project / "scripts/setup").read_text()
+    assert text.endswith('\nmain "$@"\n')
+    (project / "scripts/steps").write_text(text.removesuffix('main "$@"\n'))
+    program = "set_up_go_program caddy 'a while' module v1 h1:sum cmd/caddy"
+    done = call(
+        "bash", "-c",
+        ". scripts/steps; mkdir -p .cache/bin .cache/stamps; "
+        'step() { echo "$1 is built"; : >.cache/bin/caddy; chmod +x .cache/bin/caddy; }; '
+        f"{program}; {program}; GO_LINK_FLAGS=-s; {program}; GO_FLAGS=; {program}",
+        cwd=project,
+    )  # fmt: skip
+    assert done.stdout == "caddy is built\n" * 3
+
+
 def test_setup_says_when_the_disk_is_too_small(project: Path, bare_path: Path) -> None:
     (bare_path / "df").unlink()
     stand_in(bare_path, "df", "echo head; echo /dev/disk 9000 8900 100 99% /")
