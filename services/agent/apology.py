@@ -59,6 +59,12 @@ async def frames(line: Line) -> AsyncIterator[rtc.AudioFrame]:
         yield rtc.AudioFrame(piece, rate_hz, 1, len(piece) // 2)
 
 
+def seconds(line: Line) -> float:
+    """How long the recording is."""
+    pcm, rate_hz = _sound(line)
+    return len(pcm) / 2 / rate_hz
+
+
 def load_sounds() -> None:
     """Read all recordings, so that none is read while somebody waits."""
     for line in LINES:
@@ -72,6 +78,7 @@ class Apologies:
         session: the talk.
         owes_answer: whether the caller's turn has ended and its answer is not spoken yet.
         publish: sends a text to the room on a topic.
+        on_said: told of each recording that is spoken, and of its words.
     """
 
     def __init__(
@@ -79,8 +86,10 @@ class Apologies:
         session: AgentSession[Any],
         owes_answer: Callable[[], bool],
         publish: Callable[[str, str], Awaitable[None]],
+        on_said: Callable[[SpeechHandle, str], None] = lambda _handle, _words: None,
     ) -> None:
         self._session = session
+        self._on_said = on_said
         self._owes_answer = owes_answer
         self._publish = publish
         self._waiting: Line | None = None
@@ -101,6 +110,7 @@ class Apologies:
         except RuntimeError:
             # The session closes; there is nobody to speak to.
             return None
+        self._on_said(handle, line.words)
         task = asyncio.create_task(self._notify(line), name="apology.notify")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

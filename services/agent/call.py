@@ -93,10 +93,13 @@ class Call:
             self._on_unheard,
         )
         self._session = self._talk.session
-        self._apologies = Apologies(self._session, lambda: self._turns.is_open, self._publish)
+        # Before the apologies: one that waited for a turn's end belongs to that turn.
+        self._turns.follow(self._session)
+        self._apologies = Apologies(
+            self._session, lambda: self._turns.is_open, self._publish, self._turns.apologised
+        )
         self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
         self._reading: asyncio.Task[None] | None = None
-        self._turns.follow(self._session)
         self._session.on("close", self._on_close)
 
     async def run(self) -> None:

@@ -13,10 +13,12 @@ from appliance import logs
 from appliance.personas import Persona
 from appliance.settings import Settings
 from appliance.store import Turn
+from services.agent.apology import LINES
 from services.agent.upstream import PRIORITY_HEADER, SESSION_HEADER
 
 log = logs.get(__name__)
 
+_APOLOGIES = frozenset(line.words for line in LINES)
 EXAMPLE_PREFIX = "example-"
 # English has about four characters a token; other languages, and small vocabularies, fewer.
 _CHARS_PER_TOKEN = 3.0
@@ -101,7 +103,8 @@ def first_context(persona: Persona, turns: Sequence[Turn]) -> llm.ChatContext:
         # A greeting before anything was asked derails small models.
         if turn.user_text:
             context.add_message(role="user", content=turn.user_text)
-            if turn.agent_text:
+            # A model that reads its own apologies goes on apologising.
+            if turn.agent_text and turn.agent_text not in _APOLOGIES:
                 context.add_message(
                     role="assistant", content=turn.agent_text, interrupted=turn.interrupted
                 )

@@ -51,9 +51,10 @@ class Speaker(Agent):
         """Ask the model; "one moment" is its first sentence if it takes long to begin."""
         self._on_attempt()
         attempt = self._turns.begin_attempt()
+        await self._turns.written()
         shown = fit(chat_ctx, self._budget_tokens, frozenset(self._turns.hidden))
         words = Agent.default.llm_node(self, shown, tools, model_settings)
-        async for chunk in _or_one_moment(words):
+        async for chunk in _or_one_moment(words, attempt.stall):
             if isinstance(chunk, llm.ChatChunk) and chunk.delta and chunk.delta.content:
                 attempt.token()
             yield chunk
@@ -74,6 +75,7 @@ class Speaker(Agent):
         elif begun:
             rest = _after(begun, pieces)
             async for frame in Agent.default.tts_node(self, rest, model_settings):
+                self._turns.answer_sounds()
                 yield frame
 
     async def transcription_node(
@@ -85,12 +87,15 @@ class Speaker(Agent):
                 yield piece
 
 
-async def _or_one_moment(words: Words) -> AsyncIterator[llm.ChatChunk | str | FlushSentinel]:
+async def _or_one_moment(
+    words: Words, on_slow: Callable[[], None]
+) -> AsyncIterator[llm.ChatChunk | str | FlushSentinel]:
     pieces = aiter(words)
     first = asyncio.ensure_future(anext(pieces))
     try:
         done, _pending = await asyncio.wait({first}, timeout=_PATIENCE_S)
         if not done:
+            on_slow()
             yield ONE_MOMENT.words
             yield FlushSentinel()
         try:

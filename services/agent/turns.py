@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,15 @@ from livekit.agents.voice import AgentStateChangedEvent, SpeechCreatedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
 from appliance import logs
-from appliance.errors import ApplianceError
 from appliance.store import Store
+from services.agent.apology import ONE_MOMENT, seconds
+from services.agent.ledger import Finished, Ledger, Publish
 
 log = logs.get(__name__)
 
-TOPIC = "appliance.turn"
 STAGES = ("transcript", "end_of_turn", "first_token", "first_clause", "first_sound")
+# The store is asked within milliseconds; a caller does not wait for one that is stuck.
+_WRITTEN_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,6 +31,12 @@ class Attempt:
     first_token: float | None = None
     first_clause: float | None = None
     taken: bool = False
+    stalled: bool = False
+    excused_until: float | None = None
+
+    def stall(self) -> None:
+        """The model is slow: the first thing heard will be an excuse."""
+        self.stalled = True
 
     def token(self) -> None:
         """The model gave its first words."""
@@ -50,6 +55,7 @@ class OpenTurn:
 
     user_text: str | None
     agent_text: str = ""
+    apology: str = ""
     interrupted: bool = False
     speech_end: float | None = None
     transcript: float | None = None
@@ -89,25 +95,21 @@ class TurnLog:
         publish: sends a text to the room on a topic.
     """
 
-    def __init__(
-        self, store: Store, session_id: str, publish: Callable[[str, str], Awaitable[None]]
-    ) -> None:
-        self._store = store
-        self._session_id = session_id
-        self._publish = publish
+    def __init__(self, store: Store, session_id: str, publish: Publish) -> None:
+        self._ledger = Ledger(store, session_id, publish)
         self._host = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._speech_end: float | None = None
         self._transcript: float | None = None
         self._attempt = Attempt()
         self._open: OpenTurn | None = None
         self._count = 0
-        self._indexes: dict[int, int] = {}
-        self._work: asyncio.Queue[Callable[[], Awaitable[None]] | None] = asyncio.Queue()
-        self._writer = asyncio.create_task(self._write(), name="turns.write")
+        self._session: AgentSession[Any] | None = None
+        self._recorded: set[SpeechHandle] = set()
         self.hidden: set[str] = set()
 
     def follow(self, session: AgentSession[Any]) -> None:
         """Listen to a session's events."""
+        self._session = session
         session.on("conversation_item_added", self._on_item)
         session.on("agent_state_changed", self._on_state)
         session.on("speech_created", self._on_speech)
@@ -137,18 +139,35 @@ class TurnLog:
         """A piece of text went to the voice."""
         self._attempt.clause()
 
+    async def written(self) -> None:
+        """Wait until the turns so far are in the store, or for a second."""
+        if not await self._ledger.written(_WRITTEN_S):
+            log.warning("answered_before_written", after_s=_WRITTEN_S)
+
+    def apologised(self, handle: SpeechHandle, words: str) -> None:
+        """A recording is spoken; if the caller hears no other answer, it was the answer."""
+        self._recorded.add(handle)
+        handle.add_done_callback(self._recorded.discard)
+        if self._open is not None and self._open.user_text is not None:
+            self._open.apology = words
+
+    def answer_sounds(self) -> None:
+        """The first sound of an answer was made; what follows an excuse begins with no event."""
+        turn = self._open
+        if turn is not None and turn.first_sound is None and turn.attempt.stalled:
+            turn.first_sound = max(time.monotonic(), turn.attempt.excused_until or 0.0)
+
     def greet(self, handle: SpeechHandle) -> None:
         """The agent speaks first: a turn without a caller's side."""
         self._begin(OpenTurn(user_text=None))
         handle.add_done_callback(self._on_done)
 
     async def aclose(self) -> None:
-        """Finish the open turn as far as it came, and wait until all is written."""
+        """Finish the open turn as far as it came, and write all, within a few seconds."""
         if self._open is not None:
             self._open.interrupted = True
             self._finish()
-        self._work.put_nowait(None)
-        await self._writer
+        await self._ledger.aclose()
 
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
@@ -178,8 +197,15 @@ class TurnLog:
             self._open.interrupted = self._open.interrupted or item.interrupted
 
     def _on_state(self, event: AgentStateChangedEvent) -> None:
-        if event.new_state == "speaking" and self._open and self._open.first_sound is None:
-            self._open.first_sound = time.monotonic()
+        turn = self._open
+        if event.new_state != "speaking" or turn is None or turn.first_sound is not None:
+            return
+        if self._session is not None and self._session.current_speech in self._recorded:
+            return
+        if turn.attempt.stalled:
+            turn.attempt.excused_until = time.monotonic() + seconds(ONE_MOMENT)
+        else:
+            turn.first_sound = time.monotonic()
 
     def _on_speech(self, event: SpeechCreatedEvent) -> None:
         if event.source == "generate_reply":
@@ -195,13 +221,7 @@ class TurnLog:
         number = self._count
         self._count += 1
         self._open = turn
-
-        async def write() -> None:
-            self._indexes[number] = await asyncio.to_thread(
-                self._store.turns.begin, self._session_id, turn.user_text
-            )
-
-        self._work.put_nowait(write)
+        self._ledger.begin(number, turn.user_text)
 
     def _finish(self) -> None:
         turn, self._open = self._open, None
@@ -209,36 +229,19 @@ class TurnLog:
             return
         number = self._count - 1
         ms = turn.ms()
-
-        async def write() -> None:
-            index = self._indexes.pop(number, None)
-            if index is not None:
-                await asyncio.to_thread(
-                    self._store.turns.finish, self._session_id, index, turn.agent_text,
-                    interrupted=turn.interrupted, ms=ms,
-                )  # fmt: skip
-            told = {
-                "turn": number if index is None else index,
-                "user_text": turn.user_text,
-                "agent_text": turn.agent_text,
-                "interrupted": turn.interrupted,
-                "host": self._host,
-                "at": turn.at(),
-                "ms": ms,
-            }
-            await self._publish(json.dumps(told), TOPIC)
-
         log.info(
             "turn_finished",
             turn=number,
             interrupted=turn.interrupted,
             first_sound_ms=ms["first_sound"],
         )
-        self._work.put_nowait(write)
-
-    async def _write(self) -> None:
-        while (write := await self._work.get()) is not None:
-            try:
-                await write()
-            except ApplianceError as error:
-                log.error("turn_not_written", code=error.code, why=str(error))
+        self._ledger.finish(
+            number,
+            Finished(
+                user_text=turn.user_text,
+                agent_text=turn.agent_text or turn.apology,
+                interrupted=turn.interrupted,
+                ms=ms,
+                extra={"host": self._host, "at": turn.at()},
+            ),
+        )

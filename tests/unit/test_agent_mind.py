@@ -11,6 +11,7 @@ from livekit.agents import APIConnectionError, APIConnectOptions, llm
 from appliance.personas import Example, Persona, Sampling
 from appliance.settings import Settings
 from appliance.store import Turn
+from services.agent.apology import LLM_FAILED
 from services.agent.mind import first_context, fit, make_mind
 from tests.agent_fakes import FakeLlm, serving
 
@@ -133,3 +134,8 @@ def test_hidden_messages_are_not_shown() -> None:
     greeting = context.add_message(role="assistant", content="Hello.")
     context.add_message(role="user", content="Hi.")
     assert len(fit(context, 1000, frozenset({greeting.id})).items) == 1
+
+
+def test_a_resumed_talk_does_not_show_its_apologies() -> None:
+    context = first_context(persona(examples=[]), [turn(0, "Hello?", LLM_FAILED.words)])
+    assert [item.role for item in context.messages()] == ["user"]

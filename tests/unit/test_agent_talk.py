@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from appliance.audio import read_audio
 from appliance.personas import Persona
 from appliance.settings import PROJECT_DIR, Settings
 from appliance.store import Store, upgrade
-from services.agent.apology import Apologies
+from services.agent.apology import TTS_FAILED, Apologies
 from services.agent.mind import first_context
 from services.agent.speaker import Speaker
 from services.agent.talk import Detectors, Talk
@@ -115,8 +116,10 @@ class Stage:
             self.settings, self.persona, self.call.id, detectors, self.turns, lambda _s: None
         )
         session = self.talk.session
-        self.apologies = Apologies(session, lambda: self.turns.is_open, self._publish)
         self.turns.follow(session)
+        self.apologies = Apologies(
+            session, lambda: self.turns.is_open, self._publish, self.turns.apologised
+        )
         session.input.audio = self.mouth
         session.output.audio = self.loudspeaker
         speaker = Speaker(
@@ -172,6 +175,10 @@ async def test_a_dead_voice_is_apologised_for(stage: Stage) -> None:
     await until(lambda: stage.talk.session.agent_state == "listening")
     speaking.cancel()
     assert stage.loudspeaker.heard_s > 1
+    await until(lambda: stage.store.turns.list(stage.call.id)[0].finished_at)
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert turn.agent_text == TTS_FAILED.words
+    assert turn.ms["first_sound"] is None
 
 
 async def test_a_typed_question_is_answered(stage: Stage) -> None:
@@ -179,6 +186,20 @@ async def test_a_typed_question_is_answered(stage: Stage) -> None:
     await next_told(stage, "appliance.turn")
     (turn,) = stage.store.turns.list(stage.call.id)
     assert turn.agent_text == "The capital is Rome."
+
+
+async def test_the_model_is_asked_when_the_store_has_the_turns_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_before: list[int] = []
+
+    async def written() -> None:
+        asked_before.append(len(stage.llm.bodies))
+
+    monkeypatch.setattr(stage.turns, "written", written)
+    stage.talk.session.generate_reply(user_input="What is the capital of Italy?")
+    await next_told(stage, "appliance.turn")
+    assert asked_before == [0]
 
 
 async def test_a_text_without_a_sound_is_no_failure(stage: Stage) -> None:
@@ -196,7 +217,8 @@ async def test_a_slow_model_is_excused_and_its_answer_follows(
     stage.talk.session.generate_reply(user_input="What is the capital of Italy?")
     await until(lambda: stage.loudspeaker.heard_s > 1)
     stage.llm.go.set()
-    await next_told(stage, "appliance.turn")
+    at = json.loads(await next_told(stage, "appliance.turn"))["at"]
+    assert at["first_sound"] > at["first_token"]
     (turn,) = stage.store.turns.list(stage.call.id)
     assert turn.agent_text == "The capital is Rome."
     assert stage.tts.texts == ["The capital is Rome."]

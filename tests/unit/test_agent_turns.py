@@ -13,7 +13,9 @@ from livekit.agents import ConversationItemAddedEvent, llm
 from livekit.agents.voice import AgentStateChangedEvent
 
 from appliance.store import Store, Turn, upgrade
-from services.agent.turns import STAGES, TOPIC, OpenTurn, TurnLog
+from services.agent.apology import ONE_MOMENT, seconds
+from services.agent.ledger import TOPIC
+from services.agent.turns import STAGES, OpenTurn, TurnLog
 from tests.agent_fakes import FakeHandle, FakeSession
 
 pytestmark = pytest.mark.unit
@@ -154,12 +156,49 @@ async def test_a_request_made_for_the_next_turn_does_not_retime_this_one(talk: T
 
 
 async def test_a_call_the_store_does_not_know_is_still_told(talk: Talk) -> None:
-    talk.log._session_id = "unknown"
+    talk.log._ledger._session_id = "unknown"
     reply = talk.reply()
     talk.item("user", "Hello.")
     reply.finish()
     await talk.log.aclose()
     assert [turn["user_text"] for turn in talk.told] == ["Hello."]
+
+
+async def test_an_apology_is_no_first_sound_and_stands_for_the_answer(talk: Talk) -> None:
+    reply, apology = talk.reply(), FakeHandle()
+    talk.log.heard_speech_end(time.monotonic())
+    talk.item("user", "Hello?")
+    talk.log.apologised(apology, "Sorry.")  # type: ignore[arg-type]
+    talk.session.current_speech = apology
+    talk.sound()
+    reply.finish()
+    await talk.log.aclose()
+    (turn,) = talk.stored()
+    assert (turn.agent_text, turn.ms["first_sound"]) == ("Sorry.", None)
+
+
+async def test_an_answer_after_an_apology_is_the_answer(talk: Talk) -> None:
+    reply, apology = talk.reply(), FakeHandle()
+    talk.item("user", "Hello?")
+    talk.log.apologised(apology, "Sorry.")  # type: ignore[arg-type]
+    talk.item("assistant", "Hello.")
+    reply.finish()
+    await talk.log.aclose()
+    assert talk.stored()[0].agent_text == "Hello."
+
+
+async def test_an_excuse_is_no_first_sound(talk: Talk) -> None:
+    talk.log.heard_speech_end(time.monotonic())
+    reply = talk.reply()
+    talk.item("user", "Hello?")
+    talk.log.begin_attempt().stall()
+    talk.sound()
+    talk.log.answer_sounds()
+    reply.finish()
+    await talk.log.aclose()
+    first_sound = talk.stored()[0].ms["first_sound"]
+    assert first_sound is not None
+    assert first_sound >= 1000 * seconds(ONE_MOMENT)
 
 
 def test_stages_are_counted_from_the_last_voiced_sample() -> None:
