@@ -183,16 +183,23 @@ class _Listening(stt.RecognizeStream):
             return
         elif event.type == vad.VADEventType.INFERENCE_DONE:
             self._utterance.window(event)
+            if self._utterance.is_full:
+                # The caller has not stopped: a piece without words is no reason to say so.
+                self._close(self._utterance, voiced_s=0.0)
+                self._utterance = Utterance(self._ear, self._tell, goes_on=True)
         else:
             self._ear.events.on_speech_end(time.monotonic() - event.silence_duration)
-            task = asyncio.create_task(
-                self._finish(self._utterance, event.speech_duration, self._last_final),
-                name="listening.final",
-            )
+            voiced_s = min(event.speech_duration, self._utterance.voiced_s)
+            self._close(self._utterance, voiced_s)
             self._utterance = None
-            self._last_final = task
-            self._finals.add(task)
-            task.add_done_callback(self._finals.discard)
+
+    def _close(self, utterance: Utterance, voiced_s: float) -> None:
+        task = asyncio.create_task(
+            self._finish(utterance, voiced_s, self._last_final), name="listening.final"
+        )
+        self._last_final = task
+        self._finals.add(task)
+        task.add_done_callback(self._finals.discard)
 
     async def _finish(
         self, utterance: Utterance, voiced_s: float, before: asyncio.Task[None] | None

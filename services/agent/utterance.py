@@ -1,8 +1,9 @@
-"""One stretch of speech between two pauses: its partial, speculative and final transcripts."""
+"""One stretch of speech between two pauses, or a piece of a long one: its partial, speculative and final transcripts."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ RATE_HZ = 16000
 _WINDOW_S = 0.032
 # Below this a window of running speech is silence; the detector's own rule.
 _VOICED = 0.35
+# Whisper hears 30 s at once.
+_LONGEST_S = 28.0
 _PARTIAL_EVERY_S = 0.7
 _LONGEST_PARTIAL_S = 25.0
 # Four times the last one's cost, so that partials never take more than a fifth of the service.
@@ -30,15 +33,31 @@ Teller = Callable[[stt.SpeechEventType, str], None]
 
 
 class Utterance:
-    """One stretch of speech between two pauses."""
+    """One stretch of speech between two pauses, or a piece of a long one.
 
-    def __init__(self, ear: Ear, tell: Teller) -> None:
+    Args:
+        ear: whose.
+        tell: takes the transcripts that are not final.
+        goes_on: whether it is the rest of a stretch that was too long.
+
+    Attributes:
+        voiced_s: voice in a rest, in seconds; infinite where the detector has counted it.
+    """
+
+    def __init__(self, ear: Ear, tell: Teller, *, goes_on: bool = False) -> None:
         self._ear = ear
+        # The rest of a stretch may be nothing but its last silence, in which models hear words.
+        self.voiced_s = 0.0 if goes_on else math.inf
         self._tell = tell
         self._pcm = bytearray()
         self._guess: asyncio.Task[str | None] | None = None
         self._partial: asyncio.Task[None] | None = None
         self._next_partial = time.monotonic() + _PARTIAL_EVERY_S
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is as long as a transcript may be."""
+        return len(self._pcm) / 2 / RATE_HZ >= _LONGEST_S
 
     def add(self, event: vad.VADEvent) -> None:
         """Keep the window's sound."""
@@ -49,22 +68,27 @@ class Utterance:
         """Take a window; ask for a guess in a pause and for a partial in running speech."""
         self.add(event)
         if event.probability > _VOICED:
+            self.voiced_s += _WINDOW_S
             self._drop_guess()
             self._ask_partial()
             return
         # A partial would take the service from the guess that is about to be asked for.
         self._drop_partial()
         silence_s = event.raw_accumulated_silence + _WINDOW_S
-        if self._guess is None and silence_s >= self._ear.speculate_after_s - 1e-6:
+        if not self.voiced_s or self._guess is not None:
+            return
+        if silence_s >= self._ear.speculate_after_s - 1e-6:
             self._guess = asyncio.create_task(self._ask_guess(), name="listening.guess")
 
     async def text(self) -> str:
-        """The final text: the guess if it held, else a new live request.
+        """The final text: the guess if it held, else a new live request; "" if nobody spoke.
 
         Raises:
             APIError: the service failed.
         """
         self._drop_partial()
+        if not self.voiced_s:
+            return ""
         try:
             guess = await self._guess if self._guess is not None else None
         except APIError:

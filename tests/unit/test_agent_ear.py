@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from livekit.agents import stt
 
 from services.agent.ear import Ear, EarEvents
 from services.agent.upstream import Upstream
+from services.agent.utterance import RATE_HZ
 from tests.agent_fakes import FakeDetector, FakeStt, FakeWindows, serving, until
 
 pytestmark = pytest.mark.unit
@@ -191,6 +193,53 @@ async def test_partials_while_speaking_give_way_to_a_pause(
     windows.silent()
     await until(lambda: service.gone == ["interim"])
     assert service.asked == ["interim", "interim"]
+
+
+@pytest.fixture
+def long_after_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten windows are as much as one transcript may have."""
+    monkeypatch.setattr("services.agent.utterance._LONGEST_S", 10 * 512 / RATE_HZ)
+
+
+@pytest.mark.usefixtures("long_after_ten")
+async def test_endless_speech_is_written_in_pieces_without_a_gap(
+    listener: Listener, service: FakeStt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, heard = listener.ear.transcribe, []
+
+    async def transcribe(pcm: bytes, priority: Any) -> str | None:
+        if priority == "live":
+            heard.append(len(pcm) // 2 // 512)
+        return await real(pcm, priority)
+
+    monkeypatch.setattr(listener.ear, "transcribe", transcribe)
+    windows = await listener.windows()
+    windows.start()
+    windows.voiced(24)
+    await until(lambda: len(listener.events) == 2)
+    assert not listener.ear.settled.is_set()
+    assert listener.speech_ends == []
+    windows.end()
+    await until(lambda: len(listener.events) == 3)
+    # The window that starts the speech is in the first piece.
+    assert heard == [10, 10, 5]
+    assert {kind for kind, _ in listener.events} == {Kind.FINAL_TRANSCRIPT}
+    assert len(listener.speech_ends) == 1
+
+
+@pytest.mark.usefixtures("long_after_ten")
+async def test_a_rest_that_is_only_silence_is_neither_asked_nor_missed(
+    listener: Listener, service: FakeStt
+) -> None:
+    windows = await listener.windows()
+    windows.start()
+    windows.voiced(9)
+    await until(lambda: listener.events)
+    windows.silent(8)
+    windows.end(voiced_s=30)
+    await until(listener.ear.settled.is_set)
+    assert service.asked == ["live"]
+    assert all(voiced_s < 1 for voiced_s in listener.unheard)
 
 
 async def test_a_socket_that_is_not_there_is_an_error_of_the_frameworks_kind(
