@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.errors import NotReady
 from appliance.serving import APIRouter, Request, stream
-from appliance.serving.requests import priority_of
+from appliance.serving.requests import SESSION_HEADER, priority_of
 from appliance.settings import Settings
 from services.stt import formats
 from services.stt.engine import WhisperEngine
@@ -19,7 +19,7 @@ from services.stt.vocabulary import Finished, Passage, Task, Transcribe, Transcr
 from services.stt.wishes import Wish, read_wish
 
 _LARGE_BYTES = 2_000_000
-"""About a minute of plain 16 kHz sound: larger is a file, not a caller's sentence."""
+"""About a minute of plain 16 kHz sound: larger is a file, unless a call sends it."""
 _LARGE_AT_ONCE = 2
 _LEAST_S = 60.0
 _SLOWEST_BYTES_PER_S = 1_000.0
@@ -33,7 +33,7 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
 
     async def answer(http: Request, task: Task) -> Response:
         priority = priority_of(http)
-        upload = await read_upload(http)
+        upload = await read_upload(http, settings.run_dir)
         wish = read_wish(upload.fields, task, engine.models())
         request = Transcribe(upload.audio, wish.manner, rank=int(priority))
         deadline_s = min(
@@ -41,7 +41,7 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
         )
         passages: list[Passage] = []
         duration_s = 0.0
-        with large.place_for(upload):
+        with large.place_for(upload) if SESSION_HEADER not in http.headers else nullcontext():
             chunks = stream(engine, request, http=http, priority=priority, deadline_s=deadline_s)
             async with aclosing(chunks):
                 async for chunk in chunks:

@@ -8,15 +8,20 @@ import binascii
 import io
 import json
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
 
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from appliance.errors import BadInput, Refused, TooLarge
 from appliance.serving import Request
 
 _JSON_MB = 25
-"""A JSON body is held in memory several times over; a form goes to disk."""
+"""A JSON body is held in memory several times over."""
+_IN_MEMORY_BYTES = 8 << 20
+"""Four minutes of plain 16 kHz sound: what callers say never reaches a disk, only long files do."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,12 @@ class Upload:
     fields: dict[str, Any]
 
 
-async def read_upload(http: Request) -> Upload:
+async def read_upload(http: Request, folder: Path) -> Upload:
     """The body of a transcription request.
+
+    Args:
+        http: the request.
+        folder: the owner's alone; holds what is too long for memory, in a file without a name.
 
     Raises:
         BadInput: there is no recording in it.
@@ -38,7 +47,7 @@ async def read_upload(http: Request) -> Upload:
     """
     kind = http.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _from_form(http)
+        return await _from_form(http, folder)
     if kind == "application/json":
         return await _from_json(http)
     raise BadInput(
@@ -48,9 +57,35 @@ async def read_upload(http: Request) -> Upload:
     )
 
 
-async def _from_form(http: Request) -> Upload:
+class _Form(MultiPartParser):
+    """Starlette's own would write sound beyond 1 MB into the system's folder of temporary files."""
+
+    def __init__(self, http: Request, folder: Path) -> None:
+        super().__init__(http.headers, http.stream(), max_files=1, max_fields=32)
+        self._folder = folder
+
+    def on_headers_finished(self) -> None:
+        """A part begins; a file's is given a place."""
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is None:
+            return
+        place = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY_BYTES, dir=str(self._folder))
+        part.file.file.close()
+        part.file = UploadFile(
+            cast("BinaryIO", place), size=0, filename=part.file.filename, headers=part.file.headers
+        )
+        self._files_to_close_on_error[-1] = place
+
+
+async def _from_form(http: Request, folder: Path) -> Upload:
     # Not closed here: whoever decodes the file may outlive a client that has left.
-    form = await http.form(max_files=1, max_fields=32)
+    try:
+        form = await _Form(http, folder).parse()
+    except MultiPartException:
+        raise BadInput(
+            "invalid_request", "The form in the body cannot be read.", "docs/api.md has its fields."
+        ) from None
     fields: dict[str, Any] = {}
     for name in form:
         texts = [value for value in form.getlist(name) if isinstance(value, str)]
