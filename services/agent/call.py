@@ -13,7 +13,7 @@ from livekit.agents.voice.room_io import AudioInputOptions, AudioOutputOptions, 
 from pydantic import ValidationError
 
 from appliance import logs
-from appliance.errors import ApplianceError, BadInput
+from appliance.errors import BadInput
 from appliance.personas import Persona
 from appliance.settings import Settings
 from appliance.store import Store
@@ -31,6 +31,8 @@ log = logs.get(__name__)
 
 # Less voice than this may be a cough or a chair.
 _CLEARLY_VOICED_S = 1.0
+# What is left of a job's end for the store, in seconds; the goodbye must still be said.
+_STORE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,12 @@ class Call:
     async def _say_goodbye(self) -> None:
         state, reason = self._ending.state, self._ending.reason
         try:
-            await asyncio.to_thread(self._store.sessions.end, self._plan.session_id, state, reason)
-        except ApplianceError as error:
-            log.error("end_not_written", code=error.code, why=str(error))
+            async with asyncio.timeout(_STORE_S):
+                await asyncio.to_thread(
+                    self._store.sessions.end, self._plan.session_id, state, reason
+                )
+        except Exception as error:  # noqa: BLE001 - the panel writes the end too, at the goodbye
+            log.error("end_not_written", error=type(error).__name__)
         await self._line.goodbye(state.value, reason)
         await self._ctx.delete_room()
 

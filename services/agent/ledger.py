@@ -20,7 +20,7 @@ TOPIC = "appliance.turn"
 _PAUSES_S = (0.1, 0.3, 1.0)
 _PUBLISH_S = 2.0
 # Less than the framework leaves to the end of a job: the call's end is still to be written.
-_CLOSE_S = 4.0
+_CLOSE_S = 3.0
 _CANCEL_S = 0.5
 
 Publish = Callable[[str, str], Awaitable[None]]

@@ -122,6 +122,20 @@ async def test_an_ended_call_is_written_told_and_closed(held: Held) -> None:
     assert (held.job.stopped, held.job.deleted) == (1, 1)
 
 
+async def test_an_end_that_the_store_does_not_take_is_still_told(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any) -> bool:
+        raise ValueError
+
+    call = held.make()
+    await until(lambda: held.panel.kinds == ["hello"])
+    monkeypatch.setattr(held.store.sessions, "end", end)
+    held.job.room.emit("disconnected", Reason.ROOM_DELETED)
+    await call.finish()
+    assert held.panel.kinds == ["hello", "goodbye"]
+
+
 async def test_a_prompt_that_is_still_read_delays_no_end(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
