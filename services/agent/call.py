@@ -134,6 +134,7 @@ class Call:
             await self._ctx.wait_for_participant()
         self._ending.caller_is_here()
         if plan.resumed:
+            log.info("talk_resumed", earlier_turns=sum(1 for turn in earlier if turn.user_text))
             self._apologies.say(BACK)
         elif persona.greeting:
             self._turns.greet(self._session.say(persona.greeting))
