@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
+from collections import deque
+from typing import Any
 
 from aiohttp import web
-from livekit.agents import AgentServer, JobExecutorType
+from livekit.agents import AgentServer, JobExecutorType, JobRequest
 
 from appliance import logs
 from appliance.secrets import livekit_keys
@@ -23,10 +25,26 @@ _FULL = 0.701
 _JOBS_PER_SEAT = 2
 
 
-def make_server(settings: Settings) -> AgentServer:
+_REMEMBERED = 256
+
+
+class Worker(AgentServer):
+    """Remembers which dispatches it took, for LiveKit says so up to five seconds later."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.taken: deque[str] = deque(maxlen=_REMEMBERED)
+
+    async def accept(self, request: JobRequest) -> None:
+        """Take the call."""
+        self.taken.append(request.job.dispatch_id)
+        await job.accept(request)
+
+
+def make_server(settings: Settings) -> Worker:
     """The worker, not yet running."""
     keys = livekit_keys(settings)
-    server = AgentServer(
+    server = Worker(
         ws_url=settings.livekit_url,
         api_key=keys.api_key,
         api_secret=keys.api_secret,
@@ -50,7 +68,7 @@ def make_server(settings: Settings) -> AgentServer:
     server.rtc_session(
         job.hold_call,
         agent_name=job.AGENT_NAME,
-        on_request=job.accept,
+        on_request=server.accept,
         on_session_end=job.end_call,
     )
     return server
@@ -91,7 +109,7 @@ async def run(settings: Settings) -> None:
         await answering.cleanup()
 
 
-async def _answer_ready(server: AgentServer, settings: Settings) -> web.AppRunner:
+async def _answer_ready(server: Worker, settings: Settings) -> web.AppRunner:
     app = web.Application()
 
     async def readyz(_request: web.Request) -> web.Response:
@@ -102,7 +120,12 @@ async def _answer_ready(server: AgentServer, settings: Settings) -> web.AppRunne
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"ok": True})
 
+    async def dispatch(request: web.Request) -> web.Response:
+        taken = request.match_info["id"] in server.taken
+        return web.json_response({"taken": taken}, status=200 if taken else 404)
+
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/dispatches/{id}", dispatch)
     app.router.add_get("/healthz", healthz)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

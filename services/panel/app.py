@@ -29,7 +29,9 @@ RoomsMaker = Callable[[Settings], Rooms]
 def livekit_rooms(settings: Settings) -> Rooms:
     """The rooms of the box's livekit-server, or of the one it is told to use."""
     keys = livekit_keys(settings)
-    return LiveKitRooms(settings.livekit_http_url, keys, settings.livekit.token_ttl_s)
+    return LiveKitRooms(
+        settings.livekit_http_url, keys, settings.livekit.token_ttl_s, settings.socket("agent")
+    )
 
 
 def create_app(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import aiohttp
@@ -19,6 +20,7 @@ AGENT_NAME = "appliance"
 AGENT_PREFIX = "agent-"
 # LiveKit answers in milliseconds; CreateDispatch waits for a worker's word.
 _TIMEOUT_S = 3.0
+_WORKER_S = 1.0
 _EMPTY_TIMEOUT_S = 60
 _DEPARTURE_TIMEOUT_S = 30
 # The caller and the agent, and an agent that takes over while the dead one is still listed.
@@ -82,10 +84,12 @@ class LiveKitRooms:
         url: its HTTP address.
         keys: what signs requests and tokens.
         token_ttl_s: how long a caller's token may be used to join, in seconds.
+        worker: socket of the box's own worker.
     """
 
-    def __init__(self, url: str, keys: LiveKitKeys, token_ttl_s: int) -> None:
+    def __init__(self, url: str, keys: LiveKitKeys, token_ttl_s: int, worker: Path) -> None:
         self._keys = keys
+        self._worker = worker
         self._ttl = datetime.timedelta(seconds=token_ttl_s)
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), trust_env=False
@@ -128,8 +132,24 @@ class LiveKitRooms:
 
     async def taken(self, room: str, dispatch_id: str) -> bool:
         """Whether a worker took this dispatch; LiveKit offers it once and never again."""
+        # Once a minute LiveKit waits five seconds for further kinds of workers before it notes
+        # who took a dispatch; the box's own worker knows at once.
+        if await self._own_worker_took(dispatch_id):
+            return True
         found = await _answered(self._livekit.agent_dispatch.get_dispatch(dispatch_id, room))
         return found is not None and len(found.state.jobs) > 0
+
+    async def _own_worker_took(self, dispatch_id: str) -> bool:
+        connector = aiohttp.UnixConnector(str(self._worker))
+        timeout = aiohttp.ClientTimeout(total=_WORKER_S)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+                http.get(f"http://agent/dispatches/{dispatch_id}") as answer,
+            ):
+                return answer.status == 200
+        except (TimeoutError, aiohttp.ClientError):
+            return False
 
     async def remove(self, room: str, identity: str) -> None:
         """Put someone out of the room; no error if they are not there."""

@@ -16,7 +16,7 @@ CALLER_GRACE_S = 20.0
 NEVER_JOINED_S = 30.0
 AGENT_GRACE_S = 5.0
 UNTAKEN_S = 0.7
-"""LiveKit offers a dispatch to the workers within 0.2 s, once."""
+"""LiveKit offers a dispatch to the workers once, after 0.2 s."""
 JOB_GRACE_S = 3.0
 """How long an agent in a room may hold no stream: it has just come, or the panel has."""
 AGENT_GIVEN_UP_S = 60.0

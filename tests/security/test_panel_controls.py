@@ -186,7 +186,7 @@ async def test_a_webhook_needs_the_media_servers_signature(tmp_path: Path) -> No
     settings = box_settings(tmp_path)
     keys = livekit_keys(settings)
     body = '{"event":"participant_left"}'
-    rooms = LiveKitRooms(settings.livekit_http_url, keys, 300)
+    rooms = LiveKitRooms(settings.livekit_http_url, keys, 300, settings.socket("agent"))
     try:
         assert rooms.webhook_is_genuine(body, _signed(keys, body))
         assert not rooms.webhook_is_genuine(body.replace("left", "joined"), _signed(keys, body))
@@ -214,7 +214,7 @@ def _signed(keys: LiveKitKeys, body: str) -> str:
 async def test_a_callers_token_opens_one_room_and_nothing_else(panel: Panel) -> None:
     session = await panel.open()
     keys = LiveKitKeys("APIkey", "s" * 48)
-    rooms = LiveKitRooms("http://127.0.0.1:7880", keys, 300)
+    rooms = LiveKitRooms("http://127.0.0.1:7880", keys, 300, Path("agent.sock"))
     try:
         join = rooms.token(session, "Ann")
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from livekit.agents import JobRequest
 from livekit.protocol import agent
 
-from appliance.errors import BadInput
+from appliance.errors import BadInput, NotReady
 from appliance.personas import Persona
 from appliance.settings import Settings
-from services.agent import worker
+from services.agent import job, worker
 from services.agent.call import Plan
+from services.panel.app import livekit_rooms
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
@@ -85,6 +87,30 @@ async def test_readyz_answers_before_the_worker_runs(tmp_path: Path) -> None:
     assert body["ready"] is False
     assert "LiveKit" in body["why"]
     await runner.cleanup()
+
+
+async def test_the_panel_learns_at_once_which_dispatches_were_taken(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without LiveKit, which may say so only five seconds later."""
+    settings = Settings(data_dir=tmp_path, livekit={"port": free_port()})
+    made = worker.make_server(settings)
+    runner = await worker._answer_ready(made, settings)
+    rooms = livekit_rooms(settings)
+
+    async def accept(_request: JobRequest) -> None:
+        return
+
+    monkeypatch.setattr(job, "accept", accept)
+    request: Any = SimpleNamespace(job=agent.Job(id="AJ_1", dispatch_id="AD_1"))
+    await made.accept(request)
+    assert await rooms.taken("call-1", "AD_1")
+    with pytest.raises(NotReady):
+        await rooms.taken("call-1", "AD_2")
+    await runner.cleanup()
+    with pytest.raises(NotReady):
+        await rooms.taken("call-1", "AD_1")
+    await rooms.close()
 
 
 @pytest.mark.parametrize("seats", [1, 4, 64])
