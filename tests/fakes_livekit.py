@@ -25,11 +25,14 @@ class Dispatch:
 class FakeRooms:
     """Implements ``services.panel.rooms.Rooms``.
 
-    ``down``: nobody answers; ``workerless``: no worker takes a dispatch.
+    ``down``: nobody answers; ``workerless``: no worker takes a dispatch; ``hangs``: who asks for
+    rooms waits for ever, and ``hanging`` is set.
     """
 
     down: bool = False
     workerless: bool = False
+    hangs: bool = False
+    hanging: bool = False
     rooms: dict[str, set[str]] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
@@ -58,6 +61,9 @@ class FakeRooms:
     async def names(self) -> set[str]:
         """Every room."""
         self._answer()
+        if self.hangs:
+            self.hanging = True
+            await asyncio.Event().wait()
         return set(self.rooms)
 
     async def identities(self, room: str) -> set[str]:

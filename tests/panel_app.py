@@ -15,6 +15,7 @@ from appliance.settings import Settings
 from appliance.status import BoxStatus, ProgramStatus
 from appliance.store import Session, Store
 from services.panel.app import create_app
+from services.panel.calls import Job
 from services.panel.desk import Desk
 from services.panel.watch import Watch
 from tests.fakes_livekit import FakeRooms, ManualClock
@@ -77,6 +78,28 @@ class Panel:
         """State and reason of a call, as stored."""
         found = self.store.sessions.get(session.id)
         return found.state, found.reason
+
+
+async def wait(panel: Panel, seconds: float, step: float = 0.5) -> None:
+    """Let time pass as the loop would see it."""
+    for _ in range(round(seconds / step)):
+        panel.clock.advance(step)
+        await panel.watch.step()
+
+
+async def held(panel: Panel) -> tuple[Session, Job]:
+    """A talk whose agent holds its stream."""
+    session = await panel.talk()
+    job = Job(1, "agent-1")
+    await panel.desk.job_began(session.id, job)
+    await panel.watch.step()
+    return session, job
+
+
+async def die(panel: Panel, session: Session, job: Job) -> None:
+    call = panel.desk.book.get(session.id)
+    assert call is not None
+    await panel.desk.job_ended(call, job)
 
 
 def box_settings(data_dir: Path, **changes: Any) -> Settings:

@@ -142,7 +142,9 @@ class Watch:
         session = await asyncio.to_thread(self._desk.store.sessions.get, call.session.id)
         if not session.is_open:
             return
-        if session.joined_at is None and await self._ended(call, caller_present=False):
+        # Other callers may come back: LiveKit was away, or the whole box.
+        over = session.joined_at is None or self._lasted_too_long(call)
+        if over and await self._ended(call, caller_present=False):
             return
         # Without an agent: the one that was there comes back by itself, as the caller does.
         await self._desk.rooms.create(session.room_name)
@@ -164,7 +166,7 @@ class Watch:
         elif joined and call.caller_missing_since is None:
             call.caller_missing_since = now
         missing = call.caller_missing_since
-        if now - call.opened_at > self._desk.settings.agent.max_call_s:
+        if self._lasted_too_long(call):
             state, reason = EndState.TIMED_OUT, "the longest call is over"
         elif not caller_present and not joined and now - call.opened_at > NEVER_JOINED_S:
             state, reason = EndState.FAILED, "never joined"
@@ -174,6 +176,9 @@ class Watch:
             return False
         await self._desk.end(call.session.id, state, reason)
         return True
+
+    def _lasted_too_long(self, call: Call) -> bool:
+        return self._desk.book.clock() - call.opened_at > self._desk.settings.agent.max_call_s
 
     async def _mend_agent(self, call: Call) -> None:
         """One living agent that holds a stream, or one on its way."""
