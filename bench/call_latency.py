@@ -12,28 +12,20 @@ seal_environment()
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from appliance.calling import Caller
 from appliance.headset import Clip
 from appliance.settings import PROJECT_DIR, load_settings
+from bench.machine import machine
 
 QUESTIONS = PROJECT_DIR / "tests" / "data" / "questions"
 FIVE = ("france", "hot", "week", "sky", "ocean")
 _SILENCE_GAP_S = 0.4
 _SPEAK_OVER_AFTER_S = 1.5
-
-
-def _machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "gpu": None}
 
 
 def _clip(name: str) -> Clip:
@@ -105,7 +97,7 @@ async def main(calls: int, note: str) -> None:
         "what": "five-turn calls and barge-in",
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "note": note,
-        "machine": _machine() | {"load_before": os.getloadavg()[0]},
+        "machine": machine(),
         "models": [settings.stt.model, settings.llm.model, settings.tts.voice],
         "at_ear_ms": _summary(heard),
         "barge_in_to_silence_ms": _summary(silences) if silences else None,

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -36,6 +34,7 @@ from appliance.settings import (
     seal_environment,
     sealed_environment,
 )
+from bench.machine import machine
 from services.stt import rules
 from services.stt.vocabulary import Manner, Window
 from services.stt.whisper import Whisper
@@ -43,6 +42,11 @@ from services.stt.whisper import Whisper
 CLIPS = PROJECT_DIR / "tests" / "data" / "speech"
 START_S = 60.0
 THREADS = 2
+
+
+def _packages() -> dict[str, str]:
+    names = ("faster-whisper", "ctranslate2", "onnxruntime", "numpy")
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def main() -> None:
@@ -60,7 +64,7 @@ def main() -> None:
         "what": "12 recorded clips, language pinned, greedy",
         "model": asked.model,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": machine() | {"threads": THREADS, "packages": _packages()},
         "wer_http": round(word_errors([(r["text"], r["heard"]) for r in rows]), 4),
         "wer_short": round(word_errors([(r["text"], r["heard_short"]) for r in rows]), 4),
         "wer_30s": round(word_errors([(r["text"], r["heard_30s"]) for r in rows]), 4),
@@ -158,25 +162,6 @@ def alternating(model: str, clips: list[dict[str, Any]], rounds: int) -> list[di
             }
         )
     return rows
-
-
-def machine() -> dict[str, Any]:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2),
-        "threads": THREADS,
-        "python": platform.python_version(),
-        "packages": {
-            name: importlib.metadata.version(name)
-            for name in ("faster-whisper", "ctranslate2", "onnxruntime", "numpy")
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 from appliance.settings import PROJECT_DIR
+from bench.machine import machine
 
 _SEEN = PROJECT_DIR / "bench" / "results" / "seen-in-tests.jsonl"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were seen on."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    return {
-        "cpu": model, "cores": os.cpu_count(), "memory_mb": memory_mb,
-        "kernel": platform.release(), "gpu": None,
-    }  # fmt: skip
 
 
 def note(what: str, **figures: Any) -> None:

@@ -46,7 +46,7 @@ def pieces(text: str) -> Iterator[str]:
 def _last_break(text: str) -> int:
     for pattern in _BREAKS:
         found = [match.end() for match in pattern.finditer(text, 0, LONGEST_PIECE)]
-        # A break right at the start would leave a stub.
+        # A break right at the start would leave a fragment.
         if found and found[-1] > LONGEST_PIECE // 3:
             return found[-1]
     return LONGEST_PIECE
