@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,12 @@ def _make_private(path: Path) -> None:
     """Calls are private: the file is the owner's alone from its first byte."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Never opened when it is there: closing any descriptor of it would drop the locks that
+        # SQLite holds in this process, and another program would take the write-ahead log away.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(path)
     except OSError as error:
         raise ApplianceError(
             "database_unavailable", f"The database {path} cannot be written.",

@@ -30,6 +30,13 @@ for number in range(100_000):
     store.turns.finish(call.id, index, f"answer {number}", interrupted=False, ms={})
     print("finished", call.id, index, flush=True)
 """
+_PASSER_BY = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("INSERT INTO sessions SELECT 'later', 'call-later', persona, keep_transcript, state, reason, created_at, joined_at, ended_at FROM sessions")
+connection.commit()
+connection.close()
+"""
 _UPGRADER = """
 import sys
 from appliance.store import upgrade
@@ -104,3 +111,17 @@ def test_upgrading_keeps_what_is_there(tmp_path: Path) -> None:
 def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
     scripts = ScriptDirectory.from_config(upgrading.alembic_config())
     assert scripts.get_current_head() == upgrading.HEAD
+
+
+def test_opening_a_second_store_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    """Else a passer-by, closing what it takes for the last connection, removes the log in use."""
+    path = tmp_path / "appliance.db"
+    url = f"sqlite:///{path}"
+    upgrade(url)
+    first = Store(url)
+    first.sessions.create(persona="default", keep_transcript=True)
+    second = Store(url)
+    subprocess.run([sys.executable, "-c", _PASSER_BY, str(path)], check=True)
+    assert Path(f"{path}-wal").exists(), "the log of an open connection was removed"
+    assert first.sessions.get("later").id == "later"
+    assert second.sessions.get("later").id == "later"
