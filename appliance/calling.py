@@ -119,18 +119,22 @@ class Caller:
             await asyncio.sleep(_STEP_S)
         return True
 
-    async def greeting(self) -> float:
+    async def greeting(self) -> float | None:
         """Wait until the agent has greeted; returns when its first sound was heard.
 
+        None if it is there, listens and says nothing: a persona may have no greeting.
+
         Raises:
-            TimedOut: no greeting was heard.
+            TimedOut: no greeting was heard, and no agent listens.
         """
         if not await self.until(lambda: self.ear.first_loud(self.joined_at), _GREETING_S):
+            if self.agent_state == "listening":
+                return None
             raise TimedOut(
                 "no_greeting", "The agent did not greet.", "Look at `scripts/appliance status`.",
                 can_retry=True,
             )  # fmt: skip
-        first = self.ear.first_loud(self.joined_at) or self.joined_at
+        first = self.ear.first_loud(self.joined_at)
         await self.until(self._quiet, _ANSWER_S)
         return first
 

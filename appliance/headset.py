@@ -47,7 +47,10 @@ class Clip:
             raise BadInput(
                 "no_such_file", f"There is no file {path}.", "Give a recording to speak."
             )
-        return cls.from_pcm(path.name, read_audio(path))
+        try:
+            return cls.from_pcm(path.name, read_audio(path))
+        except BadInput as error:
+            raise BadInput(error.code, f"{path}: {error.message}", error.hint) from error
 
     @classmethod
     def from_pcm(cls, name: str, pcm: Pcm) -> Clip:
@@ -57,7 +60,7 @@ class Clip:
         # 34 dB under the loudest 10 ms: keeps soft endings, drops a room's noise.
         voiced = np.nonzero(frames > max(0.02 * float(frames.max(initial=0.0)), 0.002))[0]
         if not len(voiced):
-            raise BadInput("no_sound", f"{name} holds no sound.", "Give a recording of speech.")
+            raise BadInput("no_sound", "It holds no sound.", "Give a recording of speech.")
         return cls(name, samples, float(voiced[0]) * 0.01, float(voiced[-1] + 1) * 0.01)
 
 

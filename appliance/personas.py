@@ -113,7 +113,13 @@ def find_persona(name: str, folders: list[Path]) -> Persona:
         for folder in folders:
             path = folder / f"{name}.yaml"
             if path.is_file():
-                return load_persona(path)
+                persona = load_persona(path)
+                if persona.name != name:
+                    raise BadInput(
+                        "persona_invalid", f"The persona in {path} is called {persona.name!r}.",
+                        f"Its name must be the file's: write `name: {name}`.",
+                    )  # fmt: skip
+                return persona
     raise NotFound(
         "persona_unknown", f"There is no persona called {name!r}.",
         "Personas are YAML files in config/personas and in the data folder's personas.",

@@ -39,7 +39,7 @@ async def five_turns(front: str) -> list[dict[str, Any]]:
     try:
         greeted = await caller.greeting()
         turns = [asdict(await caller.ask(_clip(name))) for name in FIVE]
-        greeting_ms = round((greeted - caller.joined_at) * 1000)
+        greeting_ms = round((greeted - caller.joined_at) * 1000) if greeted else None
         return [turn | {"greeting_ms": greeting_ms} for turn in turns]
     finally:
         await caller.end()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from appliance.calling import TurnReport
+    from appliance.calling import Caller, TurnReport
     from appliance.headset import Clip
 
 
@@ -60,6 +60,7 @@ def _try_to_write(out: Path) -> None:
     """Open the file before the call: afterwards it would be too late to say no."""
     from appliance.errors import BadInput
 
+    existed = out.exists()
     try:
         with out.open("ab"):
             pass
@@ -67,42 +68,48 @@ def _try_to_write(out: Path) -> None:
         raise BadInput(
             "out_not_writable", f"{out} cannot be written.", "Name a file in a folder of yours."
         ) from error
+    if not existed:
+        out.unlink()
 
 
 async def _place(
     front: str, persona: str | None, clips: list[Clip], out: Path | None, *, show: bool
 ) -> _Result:
+    """One call to its end, however it ends; only a call that never began raises."""
+    from appliance.audio import write_wav
     from appliance.calling import Caller, TurnReport
-    from appliance.errors import TimedOut
+    from appliance.errors import ApplianceError, TimedOut
 
     caller = Caller(front, persona)
     turns: list[TurnReport] = []
     try:
         await caller.join()
         try:
-            greeted = await caller.greeting()
-        except TimedOut as error:
+            await _talk(caller, clips, turns, show=show)
+            state = await caller.end()
+        except ApplianceError as error:
             typer.echo(str(error), err=True)
-            await caller.end()
-            return _Result(caller.session_id, "timed_out", [TurnReport(c.name) for c in clips])
-        if show:
-            typer.echo(f"call {caller.session_id}")
-            typer.echo(f"greeting heard after {round((greeted - caller.joined_at) * 1000)} ms")
-        for clip in clips:
-            turns.append(await caller.ask(clip))
-            if show:
-                _show(turns[-1])
-        state = await caller.end()
-    except BaseException:
+            state = "timed_out" if isinstance(error, TimedOut) else "failed"
+    finally:
         await caller.leave()
-        raise
     if out is not None:
-        from appliance.audio import write_wav
-
         write_wav(out, caller.ear.recording())
     if show:
         typer.echo(f"ended: {state}")
-    return _Result(caller.session_id, state, turns)
+    unasked = [TurnReport(clip.name) for clip in clips[len(turns) :]]
+    return _Result(caller.session_id, state, turns + unasked)
+
+
+async def _talk(caller: Caller, clips: list[Clip], turns: list[TurnReport], *, show: bool) -> None:
+    greeted = await caller.greeting()
+    if show:
+        typer.echo(f"call {caller.session_id}")
+        after_ms = "none" if greeted is None else f"{round((greeted - caller.joined_at) * 1000)} ms"
+        typer.echo(f"greeting heard after {after_ms}")
+    for clip in clips:
+        turns.append(await caller.ask(clip))
+        if show:
+            _show(turns[-1])
 
 
 def _show(turn: TurnReport) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from appliance.errors import ApplianceError, TimedOut
+from appliance.headset import Clip
 from appliance.proof import room
 from appliance.proof.watching import AFTER_CALL_S, Order, Proof
 from appliance.settings import PROJECT_DIR, Settings, sealed_environment
@@ -34,10 +35,12 @@ def prove(
         negative_control: let one packet leave, so that the proof must fail.
 
     Raises:
+        BadInput: the recording cannot be read or holds no sound.
         NotReady: the machine lacks strace, iproute2 or the right to make a namespace.
         TimedOut: it took more than ten minutes.
     """
     room.require_tools()
+    Clip.read(recording)
     with tempfile.TemporaryDirectory(prefix="earshot-proof-") as name:
         folder = Path(name)
         order = folder / "order.json"

@@ -117,19 +117,25 @@ def _until_ready(box: subprocess.Popen[bytes], log: Path) -> list[str]:
 
 
 def _call(recording: str) -> dict[str, Any]:
-    return _json("call", "--json", recording)
+    answer = _json("call", "--json", recording)
+    if not answer:
+        raise ApplianceError("no_call", "No call could be held.", _run("status").stdout.strip())
+    return answer
 
 
 def _json(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [*_APPLIANCE, *arguments], cwd=PROJECT_DIR, env=sealed_environment(),
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(_run(*arguments).stdout)
     except ValueError:
         return {}
     return answer
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*_APPLIANCE, *arguments], cwd=PROJECT_DIR, env=sealed_environment(),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
 
 
 async def _ask_for_ice(settings: Settings) -> list[str]:

@@ -54,3 +54,10 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
     path.write_text(text)
     with pytest.raises(BadInput, match=told):
         load_persona(path)
+
+
+def test_a_persona_is_called_what_its_file_is_called(tmp_path: Path) -> None:
+    own = yaml.safe_load((SHIPPED / "default.yaml").read_text()) | {"name": "anna"}
+    (tmp_path / "default.yaml").write_text(yaml.safe_dump(own))
+    with pytest.raises(BadInput, match="is called 'anna'"):
+        find_persona("default", [tmp_path, SHIPPED])

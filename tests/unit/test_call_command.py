@@ -1,0 +1,93 @@
+"""`appliance call` tells what it has, however the call ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from appliance.audio import Pcm, write_wav
+from appliance.calling import TurnReport
+from appliance.cli import call
+from appliance.errors import NotReady, TimedOut
+from appliance.headset import Clip, Ear
+
+pytestmark = pytest.mark.unit
+
+
+class FakeCaller:
+    """A call that ends after its first question."""
+
+    greets = True
+    session_id = "s1"
+    joined_at = 0.0
+
+    def __init__(self, _front: str, _persona: str | None) -> None:
+        self.ear = Ear()
+        self.asked = 0
+
+    async def join(self) -> None:
+        return
+
+    async def greeting(self) -> float | None:
+        if not self.greets:
+            raise TimedOut("no_greeting", "The agent did not greet.")
+        return None
+
+    async def ask(self, clip: Clip) -> TurnReport:
+        self.asked += 1
+        if self.asked > 1:
+            raise NotReady("box_unreachable", "The box does not answer.")
+        ms = TurnReport("x").ms | {"at_ear": 900}
+        return TurnReport(clip.name, "heard", "answered", turns_in_file=1, ms=ms)
+
+    async def end(self) -> str:
+        return "completed"
+
+    async def leave(self) -> None:
+        return
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "question.wav"
+    tone = np.sin(np.arange(16000) * 0.1).astype(np.float32) * 0.3
+    write_wav(path, Pcm(tone, 16000))
+    return path
+
+
+def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> tuple[int, str]:
+    monkeypatch.setattr("appliance.calling.Caller", FakeCaller)
+    app = typer.Typer()
+    call.register(app)
+    app.command("other")(lambda: None)
+    result = CliRunner().invoke(app, ["call", "--json", *map(str, arguments)])
+    return result.exit_code, result.stdout
+
+
+def test_a_call_that_breaks_off_keeps_its_turns(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "reply.wav"
+    code, printed = _call(monkeypatch, recording, recording, recording, "--out", out)
+    report = json.loads(printed)
+    assert (code, report["state"]) == (1, "failed")
+    assert [turn["answered"] for turn in report["turns"]] == ["answered", "", ""]
+    assert out.exists()
+
+
+def test_a_call_without_an_agent_is_reported(
+    monkeypatch: pytest.MonkeyPatch, recording: Path
+) -> None:
+    monkeypatch.setattr(FakeCaller, "greets", False)
+    code, printed = _call(monkeypatch, recording)
+    assert (code, json.loads(printed)["state"]) == (1, "timed_out")
+
+
+def test_an_answer_to_each_is_success(monkeypatch: pytest.MonkeyPatch, recording: Path) -> None:
+    code, printed = _call(monkeypatch, recording)
+    assert (code, json.loads(printed)["state"]) == (0, "completed")
