@@ -44,9 +44,11 @@ def prepare_folders(settings: Settings) -> None:
         BadSettings: a folder cannot be made or written, or in a place of all users another has it.
     """
     exposed = settings.exposed_run_dirs
+    logs = settings.data_dir / "logs"
+    ours = (settings.data_dir, settings.run_dir, settings.secrets_dir, logs, *exposed)
     for folder in (
         settings.data_dir, settings.run_dir.parent, settings.run_dir, settings.secrets_dir,
-        settings.data_dir / "logs", settings.models_path,
+        logs, settings.data_dir / "personas", settings.models_path,
     ):  # fmt: skip
         with _explained(folder):
             existed = folder.is_dir()
@@ -54,11 +56,10 @@ def prepare_folders(settings: Settings) -> None:
             if folder in exposed:
                 _check_owner(folder)
             # A folder that was there before, the owner's models say, may be shared by intent.
-            ours = folder in (settings.data_dir, settings.run_dir, settings.secrets_dir, *exposed)
-            if ours or not existed:
+            if folder in ours or not existed:
                 folder.chmod(0o700)
             draft = folder / f".writable.{os.getpid()}"
-            if ours:
+            if folder in ours:
                 draft.touch()
                 draft.unlink()
 

@@ -27,7 +27,7 @@ def livekit_keys(settings: Settings) -> LiveKitKeys:
     """The box's LiveKit keys, from the settings or made once and kept in the data folder.
 
     Raises:
-        BadSettings: a configured key is well known or too short.
+        BadSettings: a configured key is well known or too short, or a kept one cannot be read.
     """
     key, secret = settings.livekit.api_key, settings.livekit.api_secret.get_secret_value()
     if key or secret:
@@ -44,6 +44,18 @@ def livekit_keys(settings: Settings) -> LiveKitKeys:
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The secret in this file, or a sentence about why there is none."""
+    try:
+        return _read_or_made(path, make)
+    except OSError as error:
+        reason = (error.strerror or "it cannot be opened").lower()
+        raise BadSettings(
+            "secret_unreadable", f"The secret {path} cannot be read or made: {reason}.",
+            "Check its owner and its permissions; without the file, a new secret is made.",
+        ) from error  # fmt: skip
+
+
+def _read_or_made(path: Path, make: Callable[[], str]) -> str:
     """The secret in this file; made there, whole and 0600, if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():

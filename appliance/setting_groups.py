@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+LONGEST_DRAIN_S = 120
+
 
 class Group(BaseModel):
     """Settings that belong together; an unknown name in it is refused."""
@@ -75,7 +77,10 @@ class AgentSettings(Group):
         0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds."
     )
     drain_s: int = Field(
-        5, ge=1, le=120, description="How long a stopping worker waits for its calls, in seconds."
+        5,
+        ge=1,
+        le=LONGEST_DRAIN_S,
+        description="How long a stopping worker waits for its calls, in seconds.",
     )
     max_call_s: int = Field(
         7200, ge=60, le=86400, description="Longest call, in seconds; then it ends as timed_out."

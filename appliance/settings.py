@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from appliance.errors import BadSettings
 from appliance.setting_groups import (
+    LONGEST_DRAIN_S,
     AgentSettings,
     FrontSettings,
     Group,
@@ -237,11 +238,7 @@ def load_settings() -> Settings:
             "Mend that line or remove the file.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(
-            "settings_unreadable",
-            f"{path} cannot be read.",
-            "Check its owner and that it is UTF-8.",
-        ) from error
+        raise _unreadable(path) from error
     except ValidationError as error:
         raise _explain(error, path) from error
     return settings.model_copy(
@@ -250,6 +247,33 @@ def load_settings() -> Settings:
             for name in ("data_dir", "models_dir", "builtin_models_dir", "programs_dir")
             if (value := getattr(settings, name)) is not None
         }
+    )
+
+
+def least_settings() -> Settings:
+    """Settings that know the data folder and otherwise the defaults; settings.toml is not read.
+
+    Raises:
+        BadSettings: the environment has an unknown name.
+    """
+    _refuse_unknown_environment()
+    # The box may have been started with any drain; waiting too short would cut its calls.
+    return Settings.model_construct(
+        data_dir=_toml_path().parent, agent=AgentSettings(drain_s=LONGEST_DRAIN_S)
+    )
+
+
+def _unreadable(path: Path) -> BadSettings:
+    """Which of the two is at fault: a file's status needs its folder's permission alone."""
+    try:
+        path.stat()
+    except OSError:
+        return BadSettings(
+            "data_folder_unusable", f"The data folder {path.parent} cannot be entered.",
+            "Check its owner and its permissions, or set APPLIANCE_DATA_DIR to a folder that you own.",
+        )  # fmt: skip
+    return BadSettings(
+        "settings_unreadable", f"{path} cannot be read.", "Check its owner and that it is UTF-8."
     )
 
 

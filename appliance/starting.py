@@ -33,6 +33,7 @@ _POLL_S = 0.25
 _SWEEP_GRACE_S = 3.0
 # A program that ended this often while the box starts will not come up.
 _ENOUGH_ENDS = 3
+_FAILED = ("failed", "given_up")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -122,6 +123,48 @@ def start(settings: Settings, *, detach: bool, report: Report) -> int:
             _end(settings, supervisor, signals)
             raise
         return 0 if detach else _hold(settings, supervisor, signals, report)
+
+
+def await_running(settings: Settings, waiting: Callable[[], None]) -> None:
+    """Wait until the box that somebody else started is ready; calls ``waiting`` once if it is not.
+
+    Raises:
+        TimedOut: it is not ready within the time that a start has.
+        ApplianceError: it ended, or one of its programs did not come up.
+    """
+    until = time.monotonic() + _READY_WITHIN_S
+    told = False
+    with asyncio.Runner() as runner:
+        while True:
+            # Until this box has processes, what is recorded is of the box before it.
+            spawned = bool(members(settings.run_dir))
+            box = runner.run(box_status(settings, memory=False))
+            if box.ready:
+                return
+            if not told:
+                waiting()
+                told = True
+            for program in box.programs:
+                # Ends alone do not count: this box may have been running for weeks.
+                if spawned and program.state in _FAILED:
+                    _refuse_failed(program)
+            if not _is_held(settings):
+                raise ApplianceError(
+                    "box_ended", "Earshot ended before it was ready.",
+                    "`scripts/appliance logs` shows why.",
+                )  # fmt: skip
+            if time.monotonic() > until:
+                raise _late(box)
+            time.sleep(_POLL_S)
+
+
+def _is_held(settings: Settings) -> bool:
+    """Whether a box runs, or is being started, in this data folder."""
+    try:
+        with _box_lock(settings):
+            return False
+    except AlreadyRunning:
+        return True
 
 
 def _hold(
@@ -270,18 +313,22 @@ def _await_ready(
                     "`scripts/appliance logs supervisord` has its last words.",
                 )  # fmt: skip
             if time.monotonic() > until:
-                late = ", ".join(program.name for program in box.programs if not program.ready)
-                raise TimedOut(
-                    "start_timed_out", f"Not ready within {_READY_WITHIN_S / 60:.0f} minutes: {late}.",
-                    "`scripts/appliance logs` shows what they do.",
-                )  # fmt: skip
+                raise _late(box)
             signals.wait(_POLL_S)
+
+
+def _late(box: BoxStatus) -> TimedOut:
+    late = ", ".join(program.name for program in box.programs if not program.ready)
+    return TimedOut(
+        "start_timed_out", f"Not ready within {_READY_WITHIN_S / 60:.0f} minutes: {late}.",
+        "`scripts/appliance logs` shows what they do.",
+    )  # fmt: skip
 
 
 def _refuse_failed(program: ProgramStatus) -> None:
     """Raise with the reason when this program will not come up."""
     why = program.why
-    if program.state not in ("failed", "given_up"):
+    if program.state not in _FAILED:
         if program.restarts < _ENOUGH_ENDS:
             return
         why = (

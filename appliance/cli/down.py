@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
 
 def down() -> None:
     """Stop the box and wait until every process is gone. Does nothing when it is not running."""
-    from appliance.settings import load_settings
+    from appliance.cli.lenient import settings_or_least
     from appliance.starting import stop
 
-    print("Earshot has stopped." if stop(load_settings()) else "Earshot is not running.")
+    print("Earshot has stopped." if stop(settings_or_least()) else "Earshot is not running.")

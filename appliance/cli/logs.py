@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,11 +47,11 @@ def logs(
     """Show what the programs wrote."""
     from rich.console import Console
 
+    from appliance.cli.lenient import settings_or_least
     from appliance.errors import NotFound
     from appliance.rendering import programs
-    from appliance.settings import load_settings
 
-    settings = load_settings()
+    settings = settings_or_least()
     known = [one.name for one in programs(settings)] + list(_BESIDES)
     if program and program not in known:
         raise NotFound(
@@ -94,23 +95,26 @@ class _File:
     def last(self) -> list[_Line]:
         """The end of the log as it is now; ``new_lines`` goes on from there."""
         older = self._path.with_name(self._path.name + ".1")
-        found = list(self._lines(_tail(older)))
-        data = _tail(self._path)
-        if self._path.exists():
-            status = self._path.stat()
-            self._offset, self._inode = status.st_size, status.st_ino
+        with _explained(older):
+            found = list(self._lines(_tail(older)))
+        with _explained(self._path):
+            data = _tail(self._path)
+            if self._path.exists():
+                status = self._path.stat()
+                self._offset, self._inode = status.st_size, status.st_ino
         return found + list(self._lines(data))
 
     def new_lines(self) -> Iterator[_Line]:
         """What was written since the last look."""
         try:
-            status = self._path.stat()
-            if status.st_ino != self._inode or status.st_size < self._offset:
-                self._offset, self._inode, self._half = 0, status.st_ino, b""
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = self._half + file.read()
-                self._offset = file.tell()
+            with _explained(self._path):
+                status = self._path.stat()
+                if status.st_ino != self._inode or status.st_size < self._offset:
+                    self._offset, self._inode, self._half = 0, status.st_ino, b""
+                with self._path.open("rb") as file:
+                    file.seek(self._offset)
+                    data = self._half + file.read()
+                    self._offset = file.tell()
         except FileNotFoundError:
             return
         whole, newline, self._half = data.rpartition(b"\n")
@@ -121,6 +125,23 @@ class _File:
             fields = _parse(raw)
             self._at = _moment(fields.get("ts")) or self._at
             yield _Line(self._program, raw, self._at, fields)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a log that cannot be read into a sentence; one that is not there stays the caller's."""
+    from appliance.errors import ApplianceError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or "it cannot be opened").lower()
+        raise ApplianceError(
+            "log_unreadable", f"The log {path} cannot be read: {reason}.",
+            "Check its owner and its permissions.",
+        ) from error  # fmt: skip
 
 
 def _latest(files: list[_File], count: int) -> list[_Line]:

@@ -26,16 +26,19 @@ def run(
 ) -> None:
     """Start the box; without --detach it runs until Ctrl-C or the terminal closes."""
     from appliance.settings import load_settings
-    from appliance.starting import AlreadyRunning, start
+    from appliance.starting import AlreadyRunning, await_running, start
 
     settings = load_settings()
     try:
         with _Terminal(settings.front_url, held=not detach) as report:
             code = start(settings, detach=detach, report=report)
     except AlreadyRunning as error:
-        # Asked twice to leave it running: it does.
         if not detach:
             raise
+        await_running(
+            settings, lambda: print("Earshot is starting; waiting until it is ready.", flush=True)
+        )
+        # Asked twice to leave it running: it does.
         print(error)
         code = 0
     raise typer.Exit(code)
