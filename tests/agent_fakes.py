@@ -199,6 +199,7 @@ class FakeSession(rtc.EventEmitter[Any]):
     def __init__(self) -> None:
         super().__init__()
         self.agent_state = "listening"
+        self.user_state = "listening"
         self.current_speech: FakeHandle | None = None
         self.said: list[str] = []
         self.handles: list[FakeHandle] = []

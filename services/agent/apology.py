@@ -93,6 +93,7 @@ class Apologies:
         self._owes_answer = owes_answer
         self._publish = publish
         self._waiting: Line | None = None
+        self._after_speech: Line | None = None
         self._spoken: set[str] = set()
         self._handle: SpeechHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,7 +145,11 @@ class Apologies:
             return
         line = _BY_ERROR[kind]
         log.warning("service_failed", code=line.code)
-        if line is STT_FAILED or self._owes_answer():
+        if line is STT_FAILED and self._session.user_state == "speaking":
+            # The session has not heard the caller's last word end: what is said now, it would
+            # take for something the caller speaks over, and cut.
+            self._after_speech = line
+        elif line is STT_FAILED or self._owes_answer():
             self._speak(line)
         else:
             # It failed while the caller may still be speaking: nothing is owed yet.
@@ -153,10 +158,14 @@ class Apologies:
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
             self._spoken.clear()
+        elif self._after_speech is not None:
+            line, self._after_speech = self._after_speech, None
+            self._speak(line)
 
     def _on_item(self, event: Any) -> None:
         if getattr(event.item, "role", None) == "user":
             self._spoken.clear()
+            self._after_speech = None
             if self._waiting is not None:
                 line, self._waiting = self._waiting, None
                 self._speak(line)

@@ -57,6 +57,17 @@ async def test_each_failing_service_is_said_and_told(service: str) -> None:
     assert talk.notices[0] == {"code": f"{service}_failed", "message": talk.session.said[0]}
 
 
+async def test_a_deaf_ear_is_said_when_the_session_hears_the_pause() -> None:
+    talk = Talk()
+    talk.session.user_state = "speaking"
+    talk.fail("stt")
+    assert talk.session.said == [], "the session would cut it: the caller seems to speak"
+    talk.session.user_state = "listening"
+    event = UserStateChangedEvent(old_state="speaking", new_state="listening")
+    talk.session.emit("user_state_changed", event)
+    assert len(talk.session.said) == 1
+
+
 async def test_an_error_that_is_tried_again_is_not_said() -> None:
     talk = Talk()
     talk.fail("llm", recoverable=True)
