@@ -24,6 +24,7 @@ from appliance.supervision import (
     supervisor_of,
 )
 from appliance.watch import Event, Watch, read_event
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
@@ -91,8 +92,11 @@ def test_what_runs_is_known_by_the_mark_of_its_box(tmp_path: Path) -> None:
     assert status._paths_of_ours(settings) == set()
     environment = {MARK: str(settings.run_dir)}
     with subprocess.Popen(["/bin/sleep", "60"], env=environment) as child:
-        assert status._paths_of_ours(settings) == {"/bin/sleep"}
-        child.kill()
+        try:
+            # For a moment after its start a program shows the kernel no environment yet.
+            until(lambda: status._paths_of_ours(settings) == {"/bin/sleep"}, 5, "its mark")
+        finally:
+            child.kill()
 
 
 def _event(name: str, from_state: str = "RUNNING", program: str = "stt") -> Event:
