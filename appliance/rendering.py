@@ -17,6 +17,9 @@ from appliance.secrets import livekit_keys
 from appliance.settings import PROJECT_DIR, Settings
 
 LOOPBACK = "127.0.0.1"
+# The same front door twice on the same ports: the kernel hands a new connection to one that lives,
+# so a call whose signalling died with one of them resumes at the other at once.
+FRONTS = ("front", "front-spare")
 # Bridges of container engines and virtual machines: no caller is behind them.
 _INNER_NETWORKS = ("docker", "br-", "virbr", "lxcbr", "lxdbr", "podman", "cni", "flannel", "kube")
 _ROUTES = Path("/proc/net/route")
@@ -36,9 +39,6 @@ def programs(settings: Settings) -> list[Program]:
     run = settings.run_dir
     drain_s = settings.agent.drain_s
     livekit = (str(settings.programs_dir / "livekit-server"), "--config", str(run / "livekit.yaml"))
-    caddy = (
-        str(settings.programs_dir / "caddy"), "run", "--adapter", "caddyfile", "--config", str(run / "Caddyfile"),
-    )  # fmt: skip
     found = [
         # livekit-server waits for its callers without end; it may outlast the agent's goodbye, no more.
         (not settings.livekit.url, Program("livekit", livekit, drain_s + 4)),
@@ -47,8 +47,8 @@ def programs(settings: Settings) -> list[Program]:
         (not settings.tts.url, Program("tts", _service("tts"), 4)),
         (True, Program("agent", _service("agent"), drain_s + 3)),
         (True, Program("panel", _service("panel"), drain_s + 3)),
-        (True, Program("front", caddy, 4)),
     ]
+    found += [(True, Program(name, _caddy(settings, name), 4)) for name in FRONTS]
     return [program for ours, program in found if ours]
 
 
@@ -56,14 +56,21 @@ def _service(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", f"services.{name}")
 
 
+def _caddy(settings: Settings, name: str) -> tuple[str, ...]:
+    config = settings.run_dir / f"{name}.caddyfile"
+    caddy = str(settings.programs_dir / "caddy")
+    return (caddy, "run", "--adapter", "caddyfile", "--config", str(config))
+
+
 def render(settings: Settings) -> None:
-    """Write livekit.yaml, Caddyfile and supervisord.conf into the run folder, each 0600.
+    """Write livekit.yaml, a Caddyfile per front door and supervisord.conf into the run folder, each 0600.
 
     Raises:
         BadSettings: the configured LiveKit keys cannot be used.
     """
     write_private(settings.run_dir / "livekit.yaml", livekit_yaml(settings))
-    write_private(settings.run_dir / "Caddyfile", caddyfile(settings))
+    for name in FRONTS:
+        write_private(settings.run_dir / f"{name}.caddyfile", caddyfile(settings, name))
     write_private(
         settings.run_dir / "supervisord.conf", supervisord_conf(settings, programs(settings))
     )
@@ -83,11 +90,12 @@ def livekit_yaml(settings: Settings) -> str:
     )
 
 
-def caddyfile(settings: Settings) -> str:
-    """The front door's configuration."""
+def caddyfile(settings: Settings, name: str) -> str:
+    """The configuration of one of the ``FRONTS``; they differ in their own socket alone."""
     return _template("Caddyfile").substitute(
         http_port=settings.front.http_port,
         addresses=f"{LOOPBACK} ::1" if has_ipv6_loopback() else LOOPBACK,
+        own_socket=_caddy_quoted(f"unix/{settings.socket(name)}|0600"),
         livekit_port=settings.livekit.port,
         panel=_caddy_quoted(f"unix/{settings.socket('panel')}"),
         storage=_caddy_quoted(str(settings.run_dir / "caddy")),

@@ -182,7 +182,7 @@ class Settings(BaseSettings):
         return [*outer, self.run_dir]
 
     def socket(self, program: str) -> Path:
-        """Unix socket of a program: panel, stt, llm, tts, agent, supervisor."""
+        """Unix socket of a program: panel, stt, llm, tts, agent, the front doors, supervisor."""
         return self.run_dir / f"{program}.sock"
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from appliance.errors import ApplianceError
-from appliance.rendering import LOOPBACK, programs
+from appliance.rendering import FRONTS, LOOPBACK, programs
 from appliance.settings import Settings
 from appliance.supervision import ProcessInfo, Record, members, read_records, supervisor_of
 
@@ -23,7 +23,7 @@ _ENDED = ("BACKOFF", "EXITED")
 # A program that has run this long and answers nothing is not starting any more.
 _SILENT_AFTER_S = 60
 # Asked on a TCP port, where any program may answer; the others' sockets lie in the run folder.
-_ON_PORTS = ("livekit", "front")
+_ON_PORTS = ("livekit",)
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ async def _bounded_probe(settings: Settings, name: str) -> Answer:
 async def _probe(settings: Settings, name: str) -> Answer:
     if name == "livekit":
         status, body = await _get("/", port=settings.livekit.port)
-    elif name == "front":
-        status, body = await _get("/front/healthz", port=settings.front.http_port)
+    elif name in FRONTS:
+        status, body = await _get("/front/healthz", socket=settings.socket(name))
     else:
         # The panel's /readyz answers for the whole box.
         path = "/healthz" if name == "panel" else "/readyz"

@@ -19,7 +19,7 @@ from appliance.settings import PROJECT_DIR, Settings
 from appliance.supervision import members, supervisor_of
 
 START_S = 180
-PROGRAMS = ("livekit", "stt", "llm", "tts", "agent", "panel", "front")
+PROGRAMS = ("livekit", "stt", "llm", "tts", "agent", "panel", "front", "front-spare")
 
 
 def _free_ports(count: int) -> list[int]:

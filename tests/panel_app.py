@@ -114,7 +114,7 @@ async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncI
     waiting: dict[str, str] = {}
 
     async def status() -> BoxStatus:
-        names = ("livekit", "stt", "llm", "tts", "agent", "panel", "front")
+        names = ("livekit", "stt", "llm", "tts", "agent", "panel", "front", "front-spare")
         programs = tuple(
             ProgramStatus(
                 name=name, state="loading" if name in waiting else "ready",

@@ -82,9 +82,9 @@ class Box:
     async def start_front(self) -> None:
         """Start Caddy and wait until it answers."""
         run = self.settings.run_dir
-        write_private(run / "Caddyfile", caddyfile(self.settings))
+        write_private(run / "front.caddyfile", caddyfile(self.settings, "front"))
         caddy = str(self.settings.programs_dir / "caddy")
-        command = [caddy, "run", "--adapter", "caddyfile", "--config", str(run / "Caddyfile")]
+        command = [caddy, "run", "--adapter", "caddyfile", "--config", str(run / "front.caddyfile")]
         self._front = self._start(command, "front")
 
         async def answers() -> bool:

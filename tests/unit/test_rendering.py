@@ -69,7 +69,7 @@ def test_livekit_hands_out_nothing_public_and_makes_no_rooms_by_itself(tmp_path:
 def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     render(settings)
-    for name in ("livekit.yaml", "Caddyfile", "supervisord.conf"):
+    for name in ("livekit.yaml", "front.caddyfile", "supervisord.conf"):
         assert (settings.run_dir / name).stat().st_mode & 0o777 == 0o600
 
 
@@ -81,7 +81,7 @@ def test_supervisord_reads_any_folder_name(tmp_path: Path, name: str) -> None:
     parser.read_string(text)
     shown = parser["supervisord"]["logfile"].replace("%%", "%")
     assert shown == str(settings.data_dir / "logs" / "supervisord.log")
-    assert parser["group:earshot"]["programs"] == "livekit,stt,llm,tts,agent,panel,front"
+    assert parser["group:earshot"]["programs"] == "livekit,stt,llm,tts,agent,panel,front,front-spare"
     for program in programs(settings):
         section = parser[f"program:{program.name}"]
         assert int(section["startsecs"]) >= 5
@@ -99,9 +99,9 @@ def test_the_front_door_listens_on_loopback_only(
 ) -> None:
     settings = _settings(tmp_path, front={"http_port": 18080})
     monkeypatch.setattr(rendering, "has_ipv6_loopback", lambda: False)
-    assert "bind 127.0.0.1\n" in caddyfile(settings)
+    assert "bind 127.0.0.1 \"unix/" in caddyfile(settings, "front")
     monkeypatch.setattr(rendering, "has_ipv6_loopback", lambda: True)
-    assert "bind 127.0.0.1 ::1\n" in caddyfile(settings)
+    assert "bind 127.0.0.1 ::1 \"unix/" in caddyfile(settings, "front")
 
 
 @pytest.mark.parametrize(

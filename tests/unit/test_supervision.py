@@ -74,16 +74,16 @@ def test_another_program_on_our_port_is_not_ours(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         settings = Settings(
             data_dir=tmp_path,
-            front={"http_port": server.server_port},
-            livekit={"port": free_port()},
+            livekit={"port": server.server_port},
+            front={"http_port": free_port()},
         )
         found = asyncio.run(status.box_status(settings)).programs
         assert {program.state for program in found} == {"stopped"}
         # Our own, which lives on for a moment after its supervisord was killed.
-        caddy = str(settings.programs_dir / "caddy")
-        monkeypatch.setattr(status, "_paths_of_ours", lambda _settings: {caddy})
+        livekit = str(settings.programs_dir / "livekit-server")
+        monkeypatch.setattr(status, "_paths_of_ours", lambda _settings: {livekit})
         found = asyncio.run(status.box_status(settings)).programs
-        assert [program.name for program in found if program.ready] == ["front"]
+        assert [program.name for program in found if program.ready] == ["livekit"]
         server.shutdown()
 
 
