@@ -81,7 +81,9 @@ def test_supervisord_reads_any_folder_name(tmp_path: Path, name: str) -> None:
     parser.read_string(text)
     shown = parser["supervisord"]["logfile"].replace("%%", "%")
     assert shown == str(settings.data_dir / "logs" / "supervisord.log")
-    assert parser["group:earshot"]["programs"] == "livekit,stt,llm,tts,agent,panel,front,front-spare"
+    assert (
+        parser["group:earshot"]["programs"] == "livekit,stt,llm,tts,agent,panel,front,front-spare"
+    )
     for program in programs(settings):
         section = parser[f"program:{program.name}"]
         assert int(section["startsecs"]) >= 5
@@ -99,9 +101,9 @@ def test_the_front_door_listens_on_loopback_only(
 ) -> None:
     settings = _settings(tmp_path, front={"http_port": 18080})
     monkeypatch.setattr(rendering, "has_ipv6_loopback", lambda: False)
-    assert "bind 127.0.0.1 \"unix/" in caddyfile(settings, "front")
+    assert 'bind 127.0.0.1 "unix/' in caddyfile(settings, "front")
     monkeypatch.setattr(rendering, "has_ipv6_loopback", lambda: True)
-    assert "bind 127.0.0.1 ::1 \"unix/" in caddyfile(settings, "front")
+    assert 'bind 127.0.0.1 ::1 "unix/' in caddyfile(settings, "front")
 
 
 @pytest.mark.parametrize(
