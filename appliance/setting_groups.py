@@ -23,6 +23,29 @@ class FrontSettings(Group):
         description="TCP port of the page and the API on this machine (loopback only).",
         examples=[8080],
     )  # fmt: skip
+    cors_origins: list[str] = Field(
+        default_factory=list,
+        description="Other sites whose pages may use the API with a key; none by default.",
+        examples=["http://localhost:3000"],
+    )
+
+
+class AccessSettings(Group):
+    """Signing in, and what callers leave behind."""
+
+    idle_s: int = Field(
+        1800,
+        ge=60,
+        le=86400,
+        description="A sign-in that is not used ends after this many seconds.",
+    )
+    longest_s: int = Field(
+        43200, ge=300, le=2_592_000, description="Every sign-in ends after this many seconds."
+    )
+    keep_calls_days: int = Field(
+        30, ge=0, le=3650,
+        description="Ended calls and their words are deleted after this many days; 0: never.",
+    )  # fmt: skip
 
 
 class LiveKitSettings(Group):
@@ -52,6 +75,11 @@ class LiveKitSettings(Group):
     token_ttl_s: int = Field(
         300, ge=30, le=86400, description="How long a token may be used to join, in seconds."
     )
+    room_name: str = Field(
+        "", pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="One shared call that a token without a room name joins; empty: a call of its own.",
+        examples=["lobby"],
+    )  # fmt: skip
 
 
 class AgentSettings(Group):

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from appliance.errors import BadSettings
 from appliance.setting_groups import (
     LONGEST_DRAIN_S,
+    AccessSettings,
     AgentSettings,
     FrontSettings,
     Group,
@@ -119,7 +120,13 @@ class Settings(BaseSettings):
         "info", description="Least level that is logged."
     )
     persona: str = Field("default", description="Persona of a call that names none.")
+    public_url: str = Field(
+        "", pattern=r"^(|https?://[^/\s]+)$",
+        description="Address that join links and QR codes carry; empty: http://localhost and the port.",
+        examples=["https://earshot.example.lan:8443"],
+    )  # fmt: skip
     front: FrontSettings = Field(default_factory=FrontSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
     livekit: LiveKitSettings = Field(default_factory=LiveKitSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
     stt: SttSettings = Field(default_factory=SttSettings)
@@ -211,6 +218,7 @@ ALIASES = {
     "LIVEKIT_URL": "livekit.url",
     "LIVEKIT_API_KEY": "livekit.api_key",
     "LIVEKIT_API_SECRET": "livekit.api_secret",
+    "LIVEKIT_ROOM_NAME": "livekit.room_name",
     "LIVEKIT_TOKEN_TTL": "livekit.token_ttl_s",
     "WHISPER_MODEL": "stt.model",
     "WHISPER_DEVICE": "stt.device",

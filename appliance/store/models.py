@@ -43,6 +43,7 @@ class SessionRow(Base):
     __table_args__ = (
         Index("ix_sessions_state", "state"),
         Index("ix_sessions_created", "created_at"),
+        Index("ix_sessions_ended", "ended_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -54,6 +55,15 @@ class SessionRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     joined_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    origin: Mapped[str] = mapped_column(String(16), default="page")
+    caller_name: Mapped[str] = mapped_column(String(80), default="")
+    link_id: Mapped[str | None] = mapped_column(String(32))
+    max_s: Mapped[int | None]
+    text_only: Mapped[bool] = mapped_column(default=False)
+    caller_thumb: Mapped[int | None]
+    caller_note: Mapped[str] = mapped_column(Text, default="")
+    owner_thumb: Mapped[int | None]
+    owner_note: Mapped[str] = mapped_column(Text, default="")
 
 
 class TurnRow(Base):
@@ -71,3 +81,96 @@ class TurnRow(Base):
     ms: Mapped[dict[str, int | None]] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class OwnerRow(Base):
+    """The one owner."""
+
+    __tablename__ = "owner"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    password_hash: Mapped[str] = mapped_column(String(200))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SignInRow(Base):
+    """One browser in which the owner is signed in; the cookie is kept as its SHA-256."""
+
+    __tablename__ = "sign_ins"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    address: Mapped[str] = mapped_column(String(64))
+    browser: Mapped[str] = mapped_column(String(200))
+
+
+class AttemptRow(Base):
+    """One failed try at the password."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_at", "at"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApiKeyRow(Base):
+    """One program's key, kept as its SHA-256."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LinkRow(Base):
+    """One join link. Its token is not kept: it is made anew from the id and the box's secret."""
+
+    __tablename__ = "links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    persona: Mapped[str] = mapped_column(String(64))
+    uses_allowed: Mapped[int | None]
+    uses: Mapped[int]
+    max_s: Mapped[int | None]
+    text_only: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AuditRow(Base):
+    """One thing that was done; each row carries the digest of the one before it."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(String(120))
+    address: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64))
+    object: Mapped[str] = mapped_column(String(200))
+    result: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    before: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+
+
+class LicenceRow(Base):
+    """One model's licence that the owner has accepted."""
+
+    __tablename__ = "licences"
+
+    model_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    licence: Mapped[str] = mapped_column(String(200))
+    accepted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    accepted_by: Mapped[str] = mapped_column(String(120))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from appliance.store.engine import (
 )
 from appliance.store.models import SessionRow, TurnRow
 from appliance.store.upgrading import upgrade
-from appliance.store.vocabulary import ACTIVE, EndState, Session, Turn
+from appliance.store.vocabulary import ACTIVE, PAGE_VISIT, EndState, Session, Turn, Visit
 
 _LONGEST_REASON = 500
 # Inside the class `list` is the method.
@@ -79,7 +80,14 @@ class Sessions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(self, *, persona: str, keep_transcript: bool, seats: int | None = None) -> Session:
+    def create(
+        self,
+        *,
+        persona: str,
+        keep_transcript: bool,
+        seats: int | None = None,
+        visit: Visit = PAGE_VISIT,
+    ) -> Session:
         """Begin a call; with ``seats``, only if fewer calls are open, counted atomically.
 
         Raises:
@@ -94,6 +102,7 @@ class Sessions:
             "state": ACTIVE,
             "reason": "",
             "created_at": _now(),
+            **asdict(visit),
         }
         with self._store.write() as connection:
             if seats is not None:
@@ -104,7 +113,7 @@ class Sessions:
                         can_retry=True,
                     )  # fmt: skip
             connection.execute(insert(SessionRow).values(values))
-        return Session(**values, joined_at=None, ended_at=None)  # type: ignore[arg-type]
+        return Session(**values, joined_at=None, ended_at=None)
 
     def get(self, session_id: str) -> Session:
         """The call of this id.

@@ -24,7 +24,7 @@ from appliance.store.engine import (
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 

@@ -20,6 +20,22 @@ class EndState(StrEnum):
 
 
 @dataclass(frozen=True)
+class Visit:
+    """How a caller came to the call, and within what bounds."""
+
+    origin: str
+    """page, link, token or command."""
+    caller_name: str = ""
+    link_id: str | None = None
+    max_s: int | None = None
+    """Longest duration in seconds, where it is shorter than the box's own limit."""
+    text_only: bool = False
+
+
+PAGE_VISIT = Visit("page")
+
+
+@dataclass(frozen=True)
 class Session:
     """One call. ``state`` is ``active`` or an ``EndState``; times are in UTC."""
 
@@ -32,6 +48,18 @@ class Session:
     created_at: datetime
     joined_at: datetime | None
     ended_at: datetime | None
+    origin: str = "page"
+    """page, link, token or command."""
+    caller_name: str = ""
+    link_id: str | None = None
+    max_s: int | None = None
+    """Longest duration in seconds, where it is shorter than the box's own limit."""
+    text_only: bool = False
+    caller_thumb: int | None = None
+    """1 up, -1 down."""
+    caller_note: str = ""
+    owner_thumb: int | None = None
+    owner_note: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +78,14 @@ class Session:
             "created_at": self.created_at.isoformat(),
             "joined_at": _iso(self.joined_at),
             "ended_at": _iso(self.ended_at),
+            "origin": self.origin,
+            "caller_name": self.caller_name,
+            "link_id": self.link_id,
+            "text_only": self.text_only,
+            "feedback": {
+                "caller": {"thumb": self.caller_thumb, "note": self.caller_note},
+                "owner": {"thumb": self.owner_thumb, "note": self.owner_note},
+            },
         }
 
 

@@ -19,6 +19,7 @@ from services.panel.api import health, sessions
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
+from services.panel.pages import talk
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
 from services.panel.watch import Watch
@@ -77,7 +78,7 @@ def create_app(
     app.state.settings = settings
     app.state.readiness = Readiness(status or status_of(settings))
     answers.install(app)
-    for module in (health, sessions, pages, internal):
+    for module in (health, sessions, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

@@ -33,7 +33,7 @@ for number in range(100_000):
 _PASSER_BY = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
-connection.execute("INSERT INTO sessions SELECT 'later', 'call-later', persona, keep_transcript, state, reason, created_at, joined_at, ended_at FROM sessions")
+connection.execute("INSERT INTO sessions (id, room_name, persona, keep_transcript, state, reason, created_at) SELECT 'later', 'call-later', persona, keep_transcript, state, reason, created_at FROM sessions")
 connection.commit()
 connection.close()
 """

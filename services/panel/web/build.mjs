@@ -25,8 +25,12 @@ if (process.argv.includes("--tests")) {
 } else {
   await rm(dist, { recursive: true, force: true });
   await build({
-    entryPoints: { talk: join(web, "src", "main.ts") },
+    // One bundle per page that has a script of its own; what two of them share is a third file.
+    entryPoints: Object.fromEntries(
+      (await readdir(join(web, "src", "entries"))).map((name) => [name.replace(/\.ts$/, ""), join(web, "src", "entries", name)]),
+    ),
     bundle: true,
+    splitting: true,
     minify: true,
     platform: "browser",
     format: "esm",

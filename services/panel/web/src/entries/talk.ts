@@ -1,11 +1,11 @@
 /** Starts the page: one button, one call at a time. */
 
 import { LogLevel, setLogLevel } from "livekit-client";
-import { fetchTranscript, type Kept, readiness } from "./api";
-import { Call, type Ending } from "./call";
-import { badEnd } from "./problems";
-import { duration, type Microphone } from "./state";
-import { View } from "./view";
+import { fetchTranscript, type Kept, readiness } from "../api";
+import { Call, type Ending } from "../call";
+import { badEnd } from "../problems";
+import { duration, type Microphone } from "../state";
+import { View } from "../view";
 
 const NOT_READY = "not_ready";
 const RECORD_TRIES = 5;

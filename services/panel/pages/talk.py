@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.templating import Jinja2Templates
 
-from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.personas import find_persona
 from appliance.settings import Settings
-
-HERE = Path(__file__).resolve().parent
+from services.panel.pages import render
 
 router = APIRouter()
-_templates = Jinja2Templates(HERE / "templates")
 
 
-@router.get("/")
+@router.get("/talk")
 async def talk(request: Request) -> Response:
     """One button and the conversation."""
     settings: Settings = request.app.state.settings
     values = await asyncio.to_thread(_persona_values, settings)
-    return _templates.TemplateResponse(request, "talk.html", {"version": __version__, **values})
+    return render(request, "talk.html", active="talk", **values)
 
 
-def _persona_values(settings: Settings) -> dict[str, str | bool]:
+def _persona_values(settings: Settings) -> dict[str, Any]:
     try:
         persona = find_persona(settings.persona, settings.persona_dirs)
     except ApplianceError:
