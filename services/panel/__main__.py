@@ -19,9 +19,14 @@ from appliance.errors import ApplianceError
 from appliance.serving.server import bind
 from appliance.settings import load_settings
 from services.panel.app import create_app
+from services.panel.events import Bus
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, bus: Bus) -> None:
+        super().__init__(config)
+        self._bus = bus
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal again after a clean stop; the exit status is to be 0.
@@ -32,6 +37,8 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+        # Open pages would keep their streams until the deadline.
+        self._bus.close()
 
 
 def main() -> int:
@@ -40,12 +47,13 @@ def main() -> int:
     logs.configure("panel", settings.log_level)
     path = settings.socket("panel")
     listener = bind(path)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, log_level="warning",
+        app, log_config=None, access_log=False, log_level="warning",
         lifespan="on", server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=30,
         h11_max_incomplete_event_size=32 << 10,
     )  # fmt: skip
-    server = _Server(config)
+    server = _Server(config, app.state.bus)
     server.run(sockets=[listener])
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

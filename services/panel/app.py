@@ -14,12 +14,12 @@ from appliance import __version__
 from appliance.secrets import livekit_keys
 from appliance.settings import Settings
 from appliance.store import open_store
-from services.panel import answers, internal, pages
+from services.panel import answers, events, internal, pages
 from services.panel.api import health, sessions
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
-from services.panel.pages import talk
+from services.panel.pages import home, talk
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
 from services.panel.watch import Watch
@@ -76,9 +76,10 @@ def create_app(
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
     app.state.settings = settings
+    app.state.bus = events.Bus()
     app.state.readiness = Readiness(status or status_of(settings))
     answers.install(app)
-    for module in (health, sessions, talk, internal):
+    for module in (health, sessions, events, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)
