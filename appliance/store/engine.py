@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ BUSY_TIMEOUT_MS = 5000
 # Any fixed number will do; every program must use the same ones.
 SEATS_LOCK = 7_211_001
 UPGRADE_LOCK = 7_211_002
+OWNER_LOCK = 7_211_003
+ATTEMPTS_LOCK = 7_211_004
+AUDIT_LOCK = 7_211_005
+_SCRUB_PATIENCE_MS = 300
+_PAGES_AT_ONCE = 4096
 _READ_ONLY = "earshot_read_only"
 
 
@@ -53,6 +58,27 @@ def make_engine(url: str) -> Engine:
 def reading(engine: Engine) -> Engine:
     """The same pool, for transactions that only read: on SQLite they never wait for a writer."""
     return engine.execution_options(**{_READ_ONLY: True})
+
+
+def scrub(engine: Engine) -> bool:
+    """Take what was deleted out of SQLite's write-ahead log, and give free pages back to the disk.
+
+    Returns:
+        Whether the log is empty. False: someone is reading; it has to be tried again.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        # A checkpoint that waits for readers holds all writers up.
+        cursor.execute(f"PRAGMA busy_timeout={_SCRUB_PATIENCE_MS}")
+        try:
+            # execute() would stop after its first step, which is one page.
+            cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        return bool(busy == 0)
 
 
 def lock_for_transaction(connection: Connection, number: int) -> None:
@@ -134,14 +160,26 @@ def _make_private(path: Path) -> None:
 def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
     # The driver's own BEGIN comes too late and is never IMMEDIATE; ours is in _on_sqlite_begin.
     connection.isolation_level = None
+    connection.create_function("fold_case", 1, _fold_case, deterministic=True)
     cursor = connection.cursor()
     # First, so that the switch to WAL waits for its lock too.
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    # What is deleted is overwritten, and no sorting leaves what was said in a temporary file.
+    cursor.execute("PRAGMA secure_delete=ON")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    # Possible only before the first table; on a database that has tables it would be a write.
+    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     cursor.execute("PRAGMA journal_mode=WAL")
     # NORMAL may lose acknowledged turns when the power goes.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _fold_case(text: str | None) -> str | None:
+    # SQLite's own lower() knows the letters of ASCII only.
+    return None if text is None else text.casefold()
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

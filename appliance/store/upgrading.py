@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance import logs
 from appliance.errors import ApplianceError
 from appliance.store.engine import (
     UPGRADE_LOCK,
@@ -24,6 +26,7 @@ from appliance.store.engine import (
 if TYPE_CHECKING:
     from alembic.config import Config
 
+log = logs.get(__name__)
 HEAD = "0002"
 """The newest migration."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -44,10 +47,28 @@ def upgrade(url: str) -> None:
                 # Alembic takes half a second to import, which every program would pay.
                 if _revision(connection) != HEAD:
                     _migrate(connection)
+            _rewrite_once(engine)
         except SQLAlchemyError as error:
             raise explain(error) from error
         finally:
             engine.dispose()
+
+
+def _rewrite_once(engine: Engine) -> None:
+    """Rewrite an SQLite file from before deleted words were overwritten: some may still be in it."""
+    if engine.dialect.name != "sqlite":
+        return
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        if cursor.execute("PRAGMA auto_vacuum").fetchone() != (0,):
+            return
+        try:
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            # Somebody holds it, or the disk is full; the next start tries again.
+            log.warning("database_not_rewritten", error=type(error).__name__)
 
 
 def _revision(connection: Connection) -> str | None:
