@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -248,7 +249,7 @@ def load_settings() -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path) from error
     except ValidationError as error:
-        raise _explain(error, path) from error
+        raise explain(error.errors()[0], path) from error
     return settings.model_copy(
         update={
             name: value.expanduser().absolute()
@@ -304,6 +305,12 @@ def _apply_aliases(values: dict[str, Any]) -> None:
         target[leaf] = os.environ[alias]
 
 
+def environment_name(dotted: str) -> str:
+    """The environment variable, of ours or of the ecosystem, that gives this setting; empty if none."""
+    aliases = (alias for alias, name in ALIASES.items() if name == dotted and os.environ.get(alias))
+    return _own_variable(dotted) or next(aliases, "")
+
+
 def _own_variable(dotted: str) -> str:
     """The environment variable that gives this setting; empty if none does.
 
@@ -351,11 +358,10 @@ def _refuse_unknown_environment() -> None:
             )  # fmt: skip
 
 
-def _explain(error: ValidationError, path: Path) -> BadSettings:
-    """One sentence about the first wrong setting: name, value, where it came from."""
-    first = error.errors()[0]
+def explain(first: Mapping[str, Any], path: Path | None = None) -> BadSettings:
+    """One wrong setting in a sentence: name, value, and where it came from; no path: just given."""
     dotted = ".".join(str(part) for part in first["loc"])
-    where = _where(dotted, path)
+    where = _where(dotted, path) if path else "given value"
     if first["type"] == "extra_forbidden":
         return BadSettings(
             "setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted)
@@ -368,11 +374,8 @@ def _explain(error: ValidationError, path: Path) -> BadSettings:
 
 
 def _where(dotted: str, path: Path) -> str:
-    if variable := _own_variable(dotted):
+    if variable := environment_name(dotted):
         return f"environment variable {variable}"
-    for alias, name in ALIASES.items():
-        if name == dotted and os.environ.get(alias):
-            return f"environment variable {alias}"
     if not path.is_file():
         return "given value"
     group, _, leaf = dotted.rpartition(".")
