@@ -3,15 +3,17 @@
 from fastapi import APIRouter, Request
 
 from appliance.serving.app import create_app
-from appliance.serving.engine import Engine
+from appliance.serving.engine import PAUSE, Engine, Pause
 from appliance.serving.requests import primed, stream, streamed
 from appliance.serving.scheduler import Job, Priority, Scheduler, State
 from appliance.serving.server import serve
 
 __all__ = [
+    "PAUSE",
     "APIRouter",
     "Engine",
     "Job",
+    "Pause",
     "Priority",
     "Request",
     "Scheduler",

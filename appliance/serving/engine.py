@@ -5,13 +5,23 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, final
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, final
 
 if TYPE_CHECKING:
     from appliance.serving.scheduler import Scheduler
 
 Req = TypeVar("Req")
 Chunk = TypeVar("Chunk")
+
+
+class Pause(Enum):
+    """Yielded between two chunks, where a background request may be put aside; nobody is sent it."""
+
+    HERE = "here"
+
+
+PAUSE: Final = Pause.HERE
 
 
 class Engine(ABC, Generic[Req, Chunk]):
@@ -22,6 +32,10 @@ class Engine(ABC, Generic[Req, Chunk]):
     """Requests running at once, each in its own worker thread."""
     queue_limit: int = 32
     """Requests waiting at once; one more is answered 503."""
+    background_at_once: int = 1
+    """Background requests begun at once; the others wait until one of them has ended."""
+    background_queue: int = 8
+    """Background requests waiting at once, counted apart from the callers'."""
     scheduler: Scheduler[Req, Chunk]
     """Set by ``create_app``."""
 
@@ -32,7 +46,7 @@ class Engine(ABC, Generic[Req, Chunk]):
         self._sample()
 
     @final
-    def run(self, request: Req, stop: threading.Event) -> Iterator[Chunk]:
+    def run(self, request: Req, stop: threading.Event) -> Iterator[Chunk | Pause]:
         """Answer one request."""
         return self._run(request, stop)
 
@@ -49,8 +63,12 @@ class Engine(ABC, Generic[Req, Chunk]):
         """Put a real sample through the model; raise if the answer is implausible."""
 
     @abstractmethod
-    def _run(self, request: Req, stop: threading.Event) -> Iterator[Chunk]:
-        """Answer one request; look at ``stop`` between chunks and return soon once it is set."""
+    def _run(self, request: Req, stop: threading.Event) -> Iterator[Chunk | Pause]:
+        """Answer one request; look at ``stop`` between chunks and return soon once it is set.
+
+        A background request may be left at any yield while others run on the same thread, and
+        goes on afterwards. ``PAUSE`` is a place for that where there is no chunk to give.
+        """
 
     @abstractmethod
     def models(self) -> list[str]:

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from appliance import logs
-from appliance.errors import ApplianceError, BadInput, TimedOut
+from appliance.errors import ApplianceError, BadInput, NotReady, TimedOut
 from appliance.serving.engine import Chunk, Engine, Req
 from appliance.serving.metrics import Metrics
 from appliance.serving.scheduler import Ended, Job, Priority
@@ -23,6 +23,10 @@ Item = TypeVar("Item")
 
 PRIORITY_HEADER = "x-earshot-priority"
 SESSION_HEADER = "x-earshot-session"
+BACKGROUND_WAIT_S = 30.0
+"""How long background work waits to begin; then it is answered 503."""
+_BACKGROUND_SLOWER = 5
+"""Its deadline is this many times longer: the time that it was put aside is in it."""
 
 
 class ClientGone(ApplianceError):
@@ -60,12 +64,16 @@ async def stream(
         request, deliver, priority_of(http) if priority is None else priority
     )
     metrics: Metrics = http.app.state.metrics
+    if job.gives_way:
+        deadline_s *= _BACKGROUND_SLOWER
     late = TimedOut(
         "deadline", f"The {engine.name} service needed more than {deadline_s:g} s.",
         "Ask for less at once.",
     )  # fmt: skip
     started, chunks, result = time.monotonic(), 0, "cancelled"
-    timer = loop.call_later(deadline_s, engine.scheduler.end, job, late)
+    timers = [loop.call_later(deadline_s, engine.scheduler.end, job, late)]
+    if job.gives_way:
+        timers.append(loop.call_later(BACKGROUND_WAIT_S, _end_if_still_waiting, engine, job))
     watcher = loop.create_task(_end_when_client_leaves(http, engine, job))
     try:
         engine.scheduler.submit(job)
@@ -81,7 +89,8 @@ async def stream(
         result = metrics.result_of(error)
         raise
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
         watcher.cancel()
         engine.scheduler.end(job)
         http.state.counted = True
@@ -101,6 +110,15 @@ async def _end_when_client_leaves(
     engine.scheduler.end(job, ClientGone("client_gone", "The client closed the connection."))
 
 
+def _end_if_still_waiting(engine: Engine[Req, Chunk], job: Job[Req, Chunk]) -> None:
+    if not job.begun:
+        busy = NotReady(
+            "busy", f"The {engine.name} service is busy with calls or other requests.",
+            "Ask again later.", can_retry=True,
+        )  # fmt: skip
+        engine.scheduler.end(job, busy)
+
+
 def priority_of(http: Request) -> Priority:
     """The request's priority; live when it says nothing.
 
@@ -113,7 +131,7 @@ def priority_of(http: Request) -> Priority:
     except KeyError:
         raise BadInput(
             "bad_priority", "X-Earshot-Priority has an unknown value.",
-            "Use live, speculative or interim.",
+            "Use live, speculative, interim or background.",
         ) from None  # fmt: skip
 
 

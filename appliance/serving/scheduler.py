@@ -11,7 +11,7 @@ from typing import Generic
 
 from appliance import logs
 from appliance.errors import ApplianceError, NotReady, Superseded
-from appliance.serving.engine import Chunk, Engine, Req
+from appliance.serving.engine import Chunk, Engine, Pause, Req
 
 log = logs.get(__name__)
 
@@ -22,6 +22,8 @@ class Priority(IntEnum):
     LIVE = 0
     SPECULATIVE = 1
     INTERIM = 2
+    BACKGROUND = 3
+    """Other programs' work: never superseded, but put aside while anything else is to be done."""
 
 
 class State(StrEnum):
@@ -51,7 +53,13 @@ class Job(Generic[Req, Chunk]):
     deliver: Callable[[Chunk | Ended], None]
     priority: Priority = Priority.LIVE
     stop: threading.Event = field(default_factory=threading.Event)
+    begun: bool = False
     ended: bool = False
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it is put aside between chunks while callers' work is there."""
+        return self.priority is Priority.BACKGROUND
 
 
 class Scheduler(Generic[Req, Chunk]):
@@ -113,7 +121,9 @@ class Scheduler(Generic[Req, Chunk]):
                     can_retry=self.state is not State.FAILED,
                 )  # fmt: skip
             self._make_way(job.priority)
-            if len(self._queue) >= self.engine.queue_limit:
+            waiting = sum(other.gives_way == job.gives_way for other in self._queue)
+            limit = self.engine.background_queue if job.gives_way else self.engine.queue_limit
+            if waiting >= limit:
                 raise NotReady(
                     "busy", f"The {self.engine.name} service has too many requests waiting.",
                     "Ask again in a moment.", can_retry=True,
@@ -129,18 +139,22 @@ class Scheduler(Generic[Req, Chunk]):
     def _make_way(self, priority: Priority) -> None:
         """Stop as much lower work as a new job of this priority needs to start next."""
         ahead = sum(job.priority <= priority for job in self._queue)
-        leaving = sum(job.stop.is_set() for job in self._running)
-        free = self.engine.concurrency - len(self._running) + leaving
-        missing = ahead + 1 - free
+        # A worker with background work takes more urgent work between two chunks of it.
+        held = sum(not job.stop.is_set() and not job.gives_way for job in self._running)
+        missing = ahead + 1 - (self.engine.concurrency - held)
         if missing <= 0:
             return
         error = Superseded(
             "superseded", "More urgent work took this request's place.", "Ask again if still needed.",
             can_retry=True,
         )  # fmt: skip
-        for job in [job for job in self._queue if job.priority > priority]:
+        for job in [j for j in self._queue if j.priority > priority and not j.gives_way]:
             self._end(job, error)
-        lower = [j for j in self._running if j.priority > priority and not j.stop.is_set()]
+        lower = [
+            job
+            for job in self._running
+            if job.priority > priority and not job.stop.is_set() and not job.gives_way
+        ]
         lower.sort(key=lambda job: job.priority, reverse=True)
         for job in lower[:missing]:
             self._end(job, error)
@@ -153,6 +167,7 @@ class Scheduler(Generic[Req, Chunk]):
         if job in self._queue:
             self._queue.remove(job)
         job.deliver(Ended(error))
+        self._changed.notify_all()
 
     def _become(self, state: State, why: str = "") -> None:
         with self._changed:
@@ -182,24 +197,59 @@ class Scheduler(Generic[Req, Chunk]):
     def _work(self) -> None:
         while job := self._next():
             self._run_one(job)
-            with self._changed:
-                self._running.remove(job)
-                self._changed.notify_all()
+            self._leave(job)
+
+    def _leave(self, job: Job[Req, Chunk]) -> None:
+        with self._changed:
+            self._running.remove(job)
+            self._changed.notify_all()
 
     def _next(self) -> Job[Req, Chunk] | None:
         with self._changed:
             self._changed.wait_for(
                 lambda: (
                     self.state in (State.FAILED, State.STOPPING)
-                    or (self.state is State.READY and self._queue)
+                    or (self.state is State.READY and self._most_urgent() is not None)
                 )
             )
-            if self.state is not State.READY:
-                return None
-            job = min(self._queue, key=lambda job: job.priority)
-            self._queue.remove(job)
-            self._running.append(job)
+            job = self._most_urgent() if self.state is State.READY else None
+            if job is not None:
+                self._begin(job)
             return job
+
+    def _begin(self, job: Job[Req, Chunk]) -> None:
+        self._queue.remove(job)
+        self._running.append(job)
+        job.begun = True
+
+    def _most_urgent(self) -> Job[Req, Chunk] | None:
+        """The waiting job that a free worker may begin."""
+        job = min(self._queue, key=lambda job: job.priority, default=None)
+        if job is not None and job.gives_way:
+            begun = sum(other.gives_way for other in self._running)
+            if begun >= self.engine.background_at_once or self._callers_run():
+                return None
+        return job
+
+    def _callers_run(self) -> bool:
+        return any(not job.gives_way for job in self._running)
+
+    def _give_way(self, job: Job[Req, Chunk]) -> None:
+        """Put a background job aside, on its own thread, until no other work is there."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: job.stop.is_set() or self._callers_wait() or not self._callers_run()
+                )
+                if job.stop.is_set() or not self._callers_wait():
+                    return
+                urgent = min(self._queue, key=lambda other: other.priority)
+                self._begin(urgent)
+            self._run_one(urgent)
+            self._leave(urgent)
+
+    def _callers_wait(self) -> bool:
+        return any(not job.gives_way for job in self._queue)
 
     def _run_one(self, job: Job[Req, Chunk]) -> None:
         error: ApplianceError | None = None
@@ -208,7 +258,12 @@ class Scheduler(Generic[Req, Chunk]):
             for chunk in chunks:
                 if job.stop.is_set():
                     break
-                job.deliver(chunk)
+                if not isinstance(chunk, Pause):
+                    job.deliver(chunk)
+                if job.gives_way:
+                    self._give_way(job)
+                    if job.stop.is_set():
+                        break
         except ApplianceError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001  one request fails, the worker lives on

@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.errors import ApplianceError
-from appliance.serving import Engine
+from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.llm.answer import Answer
-from services.llm.model import Model
-from services.llm.prompt import fitted
+from services.llm.model import Model, Side
+from services.llm.prompt import Tokens, fitted
 from services.llm.vocabulary import Chat, Finished, Message, Sampling, Stopped, Words
 
 log = logs.get(__name__)
@@ -69,39 +69,71 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
                 f"`scripts/appliance models verify {self.model_id}` checks its file.",
             )  # fmt: skip
 
-    def _run(self, request: Chat, stop: threading.Event) -> Iterator[Words | Finished]:
+    def _run(self, request: Chat, stop: threading.Event) -> Iterator[Words | Finished | Pause]:
         window = self._model.window_tokens
         wanted = _ANSWER_TOKENS if request.max_tokens is None else request.max_tokens
         room = window - max(1, min(wanted, window // _MOST_OF_WINDOW))
         tokens, dropped = fitted(request.messages, request.keep_messages, room, self._model.render)
         if dropped:
             log.info("history_shortened", messages=dropped)
+        known = -1
         try:
-            known = self._model.read(tokens, stop)
+            for first in self._model.read(tokens, stop, _side(request)):
+                known = first if known < 0 else known
+                yield PAUSE
         except Stopped:
             return
         most = window - len(tokens)
         if request.max_tokens is not None:
             most = min(most, request.max_tokens)
-        spoken = 0
         reason: Literal["stop", "length"] = "length"
-        answer = Answer(request.stops)
+        answer, spoken = Answer(request.stops), 0
         if most > 0:
             reason = "stop"
-            for piece in self._model.speak(tokens, request.sampling):
-                if stop.is_set():
-                    return
+            for piece in self._spoken(tokens, request, stop):
+                if piece is PAUSE:
+                    yield PAUSE
+                    continue
                 spoken += 1
-                if text := answer.push(piece):
-                    yield Words(text)
-                if answer.stopped:
+                text = answer.push(piece)
+                if answer.stopped or spoken >= most:
+                    reason = "stop" if answer.stopped else "length"
+                    if text:
+                        yield Words(text)
                     break
-                if spoken >= most:
-                    reason = "length"
-                    break
+                yield Words(text) if text else PAUSE
+        if stop.is_set():
+            return
         if text := answer.flush():
             yield Words(text)
         yield Finished(reason, len(tokens), spoken, known)
+
+    def _spoken(
+        self, tokens: Tokens, request: Chat, stop: threading.Event
+    ) -> Iterator[bytes | Pause]:
+        """The answer's bytes, token by token; taken up again where callers came in between."""
+        said: Tokens = []
+        side = _side(request)
+        while True:
+            try:
+                if said:
+                    for _ in self._model.read(tokens + said, stop, side):
+                        yield PAUSE
+            except Stopped:
+                return
+            for token, piece in self._model.speak(tokens + said, request.sampling, len(said)):
+                said.append(token)
+                yield piece
+                if stop.is_set():
+                    return
+                if not self._model.is_on(side):
+                    break
+            else:
+                return
+
+
+def _side(request: Chat) -> Side:
+    return "others" if request.background else "calls"
 
 
 def _spare_cores() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,10 +21,25 @@ log = logs.get(__name__)
 
 # A stop is seen between two steps of this many tokens of the prompt: 0.1 s on two cores.
 _PROMPT_STEP = 64
+# What is larger is not put aside but read again: copying it would hold the next asker up.
+_MOST_ASIDE_BYTES = 256 << 20
+
+Side = Literal["calls", "others"]
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A conversation's state outside the model."""
+
+    tokens: Any
+    state: Any
 
 
 class Model:
-    """One GGUF model with the state of the last conversation it read."""
+    """One GGUF model with the state of the last conversation it read.
+
+    Calls and other programs each have a last conversation; one of the two is in the model.
+    """
 
     def __init__(
         self, model_id: str, file: Path, *, context_tokens: int, threads: int, gpu_layers: int
@@ -50,6 +67,8 @@ class Model:
         self.window_tokens: int = min(self._llama.n_ctx(), trained or context_tokens)
         self._template = self._read_template(model_id)
         self._control = self._control_texts()
+        self._side: Side = "calls"
+        self._aside: dict[Side, _Aside] = {}
 
     def _read_template(self, model_id: str) -> Any:
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
@@ -100,21 +119,64 @@ class Model:
         # What a caller types must not end his own turn and speak as the system.
         return self._control.sub(" ", text) if self._control else text
 
-    def read(self, tokens: Tokens, stop: threading.Event) -> int:
+    def is_on(self, side: Side) -> bool:
+        """Whether this side's conversation is the one in the model."""
+        return self._side == side
+
+    def turn_to(self, side: Side) -> None:
+        """Have this side's last conversation in the model; the other's is put aside."""
+        if self._side == side:
+            return
+        llama = self._llama
+        self._aside[self._side] = self._taken_out()
+        self._side = side
+        self._lib.llama_memory_clear(self._lib.llama_get_memory(llama.ctx), False)
+        llama.n_tokens = 0
+        found = self._aside.pop(side, None)
+        if found is None or not len(found.tokens):
+            return
+        if self._lib.llama_state_seq_set_data(llama.ctx, found.state, len(found.state), 0):
+            llama.input_ids[: len(found.tokens)] = found.tokens
+            llama.n_tokens = len(found.tokens)
+            # The state has no logits in it: a token must be read before one can be picked.
+            llama._requires_eval = True  # noqa: SLF001  the library offers no other way
+
+    def _taken_out(self) -> _Aside:
+        llama = self._llama
+        size = self._lib.llama_state_seq_get_size(llama.ctx, 0)
+        if not 0 < size <= _MOST_ASIDE_BYTES:
+            return _Aside((), b"")
+        state = (ctypes.c_uint8 * size)()
+        written = self._lib.llama_state_seq_get_data(llama.ctx, state, size, 0)
+        tokens = llama.input_ids[: llama.n_tokens].copy() if written == size else ()
+        return _Aside(tokens, state)
+
+    def read(self, tokens: Tokens, stop: threading.Event, side: Side) -> Iterator[int]:
         """Take in a prompt except its last token, going on from what is known already.
 
-        Returns:
-            How many tokens were known already.
+        Between two steps the other side may have used the model; this one then goes on.
+
+        Yields:
+            After each step, how many tokens were known at the beginning; at least once.
 
         Raises:
             Stopped: ``stop`` was set; what was read until then stays known.
         """
-        known = self._known(tokens)
-        for start in range(known, len(tokens) - 1, _PROMPT_STEP):
+        first = -1
+        while True:
+            self.turn_to(side)
+            known = self._known(tokens)
+            first = known if first < 0 else first
+            if known >= len(tokens) - 1:
+                yield first
+                # Whoever was let in between has left another conversation in the model.
+                if self.is_on(side):
+                    return
+                continue
             if stop.is_set():
                 raise Stopped
-            self._llama.eval(tokens[start : min(start + _PROMPT_STEP, len(tokens) - 1)])
-        return known
+            self._llama.eval(tokens[known : min(known + _PROMPT_STEP, len(tokens) - 1)])
+            yield first
 
     def _known(self, tokens: Tokens) -> int:
         """Forget what does not belong to this prompt; the length of what is left."""
@@ -132,11 +194,16 @@ class Model:
             llama.n_tokens = keep
         return keep
 
-    def speak(self, tokens: Tokens, sampling: Sampling) -> Iterator[bytes]:
-        """Bytes of one token after the other, until the model ends its turn."""
+    def speak(
+        self, tokens: Tokens, sampling: Sampling, said: int = 0
+    ) -> Iterator[tuple[int, bytes]]:
+        """One token after the other and its bytes, until the model ends its turn.
+
+        The last ``said`` of the tokens are the beginning of the answer.
+        """
         # The library treats None as its own default seed, which never changes.
         seed = int.from_bytes(np.random.bytes(4)) if sampling.seed is None else sampling.seed
-        self._llama.set_seed(seed & 0xFFFFFFFF)
+        self._llama.set_seed((seed + said) & 0xFFFFFFFF)
         generated = self._llama.generate(
             tokens,
             temp=sampling.temperature,
@@ -150,4 +217,4 @@ class Model:
         for token in generated:
             if self._lib.llama_vocab_is_eog(self._vocab, token):
                 return
-            yield self._llama.detokenize([token])
+            yield token, self._llama.detokenize([token])

@@ -6,13 +6,15 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import ApplianceError, NotFound
-from appliance.serving import APIRouter, Request, primed, stream, streamed
+from appliance.serving import APIRouter, Priority, Request, primed, stream, streamed
 from appliance.serving.app import error_body
+from appliance.serving.requests import priority_of
 from services.llm.body import ChatBody
 from services.llm.engine import LlamaEngine
 from services.llm.vocabulary import Finished, Words
@@ -33,7 +35,7 @@ def create_router(engine: LlamaEngine) -> APIRouter:
                 "model_not_found", "This language model is not the one that is loaded.",
                 f"Ask for {engine.model_id!r}, or for 'default'.",
             )  # fmt: skip
-        request = body.chat()
+        request = replace(body.chat(), background=priority_of(http) is Priority.BACKGROUND)
         chunks = stream(engine, request, http=http, deadline_s=DEADLINE_S)
         reply = _Reply(engine.model_id)
         if body.stream:

@@ -42,6 +42,8 @@ class Chat:
     """Texts that end the answer; they are not part of it."""
     keep_messages: int = 0
     """How many leading messages are never dropped, besides system ones."""
+    background: bool = False
+    """Whether callers' requests may be answered in the middle of this one."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from appliance.catalogue import Catalogue
 from appliance.errors import ApplianceError
-from appliance.serving import Engine
+from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.stt.decoding import decode
 from services.stt.vocabulary import RATE_HZ, Finished, Manner, Passage, Samples, Transcribe
@@ -32,6 +32,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
 
     name: ClassVar[str] = "stt"
     concurrency = 6
+    background_at_once = 2
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -64,7 +65,9 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
                 "Check its files: scripts/appliance models verify.",
             )
 
-    def _run(self, request: Transcribe, stop: threading.Event) -> Iterator[Passage | Finished]:
+    def _run(
+        self, request: Transcribe, stop: threading.Event
+    ) -> Iterator[Passage | Finished | Pause]:
         with request.audio:
             self._whisper.check(request.manner)
             recording = _Recording(request, self._settings.stt.max_audio_s, stop)
@@ -72,6 +75,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
             # Live callers first, and of one rank a beginning before another's later windows.
             rank = 2 * request.rank
             for window in windows(recording.blocks(), self._whisper.find_speech):
+                yield PAUSE
                 passage = self._whisper.recognise(window, manner, rank, stop)
                 if passage is None:
                     return

@@ -10,7 +10,7 @@ import numpy as np
 
 from appliance.audio import Pcm, Samples, StreamResampler, encode_audio, to_s16le, wav_header
 from appliance.errors import ApplianceError
-from appliance.serving import Engine
+from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.tts.text import pieces, speakable
 from services.tts.vocabulary import RATE_HZ, Speak
@@ -42,7 +42,8 @@ class PiperEngine(Engine[Speak, bytes]):
 
     def _sample(self) -> None:
         request = Speak(_SAMPLE_TEXT, self._voices.selected)
-        sound = Pcm.from_s16le(b"".join(self._run(request, threading.Event())), RATE_HZ)
+        parts = self._run(request, threading.Event())
+        sound = Pcm.from_s16le(b"".join(p for p in parts if isinstance(p, bytes)), RATE_HZ)
         shortest, longest = _SAMPLE_LENGTH_S
         loudness = float(np.sqrt(np.mean(np.square(sound.samples))))
         if not (shortest < sound.duration_s < longest and loudness > _SAMPLE_RMS):
@@ -51,7 +52,7 @@ class PiperEngine(Engine[Speak, bytes]):
                 "`scripts/appliance models verify` checks its files.",
             )  # fmt: skip
 
-    def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes]:
+    def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes | Pause]:
         sound, kind = self._sound(request, stop), request.kind
         if kind == "pcm":
             yield from map(to_s16le, sound)
@@ -62,7 +63,10 @@ class PiperEngine(Engine[Speak, bytes]):
                 yield head + to_s16le(samples)
                 head = b""
         else:
-            parts = list(sound)
+            parts: list[Samples] = []
+            for samples in sound:
+                parts.append(samples)
+                yield PAUSE
             if not stop.is_set():
                 yield encode_audio(Pcm(np.concatenate(parts), RATE_HZ), kind)
 
