@@ -53,9 +53,10 @@ class Caller:
     Args:
         front_url: the box's address, e.g. ``http://127.0.0.1:8080``.
         persona: who shall answer; None: the box's default.
+        token: what it signs in with: the box's local token, or a key with the scope ``calls``.
     """
 
-    def __init__(self, front_url: str, persona: str | None = None) -> None:
+    def __init__(self, front_url: str, persona: str | None = None, *, token: str = "") -> None:
         self.session_id = ""
         self.room = rtc.Room()
         self.microphone = Microphone()
@@ -66,8 +67,9 @@ class Caller:
         self.disconnected = asyncio.Event()
         self._persona = persona
         self._http = httpx.AsyncClient(
-            base_url=front_url, timeout=10, trust_env=False, headers={"X-Earshot-Client": "1"}
-        )
+            base_url=front_url, timeout=10, trust_env=False,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )  # fmt: skip
         self._readers: set[asyncio.Task[None]] = set()
 
     async def join(self) -> None:

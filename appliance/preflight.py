@@ -15,7 +15,7 @@ import psutil
 from appliance.errors import ApplianceError, BadInput, BadSettings
 from appliance.personas import find_persona
 from appliance.rendering import LOOPBACK, find_node_ip, has_ipv6_loopback, programs
-from appliance.secrets import livekit_keys
+from appliance.secrets import livekit_keys, local_token
 from appliance.settings import Settings
 
 # Below this the database and the logs cannot be written for long.
@@ -119,6 +119,7 @@ def check(settings: Settings) -> list[str]:
 
 def _check_keys(settings: Settings) -> None:
     livekit_keys(settings)
+    local_token(settings)
 
 
 def _check_persona(settings: Settings) -> None:
@@ -175,10 +176,11 @@ def check_ports(settings: Settings) -> None:
                 "port_twice", f"The settings {other} and {port.setting} are both port {port.number}.",
                 "Give one of them another number.",
             )  # fmt: skip
-        _try_port(settings, port)
+        try_port(settings, port)
 
 
-def _try_port(settings: Settings, port: Port) -> None:
+def try_port(settings: Settings, port: Port) -> None:
+    """Refuse a port that is taken or needs root; says who has it."""
     family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
     with socket.socket(family, port.kind) as probe:
         if port.kind == socket.SOCK_STREAM:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from appliance.errors import BadSettings
 from appliance.settings import Settings
 
+LOCAL_TOKEN = "local_token"  # noqa: S105 - the file's name
 _LEAST_SECRET = 32
 _WELL_KNOWN = frozenset({"devkey", "secret", "changeme", "password"})
 
@@ -41,6 +42,20 @@ def livekit_keys(settings: Settings) -> LiveKitKeys:
         _kept(settings.secrets_dir / "livekit_api_key", lambda: "API" + secrets.token_hex(8)),
         _kept(settings.secrets_dir / "livekit_api_secret", lambda: secrets.token_urlsafe(48)),
     )
+
+
+def local_token(settings: Settings) -> str:
+    """What the command on the box signs in with; made once and kept, 0600.
+
+    Raises:
+        BadSettings: the kept one cannot be read.
+    """
+    return _kept(settings.secrets_dir / LOCAL_TOKEN, lambda: secrets.token_urlsafe(32))
+
+
+def known_local_token(settings: Settings) -> str:
+    """The same, or empty where no box was ever started: looking must not make a data folder."""
+    return local_token(settings) if (settings.secrets_dir / LOCAL_TOKEN).exists() else ""
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:

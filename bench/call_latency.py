@@ -19,6 +19,7 @@ from typing import Any
 
 from appliance.calling import Caller
 from appliance.headset import Clip
+from appliance.secrets import known_local_token
 from appliance.settings import PROJECT_DIR, load_settings
 from bench.machine import machine
 
@@ -32,9 +33,9 @@ def _clip(name: str) -> Clip:
     return Clip.read(QUESTIONS / f"{name}.flac")
 
 
-async def five_turns(front: str) -> list[dict[str, Any]]:
+async def five_turns(front: str, token: str) -> list[dict[str, Any]]:
     """One call of five questions; a report per turn."""
-    caller = Caller(front)
+    caller = Caller(front, token=token)
     await caller.join()
     try:
         greeted = await caller.greeting()
@@ -45,9 +46,9 @@ async def five_turns(front: str) -> list[dict[str, Any]]:
         await caller.end()
 
 
-async def barge_in(front: str) -> dict[str, Any]:
+async def barge_in(front: str, token: str) -> dict[str, Any]:
     """Speak over a long answer; ms from the first voiced sample to silence at the ear."""
-    caller = Caller(front)
+    caller = Caller(front, token=token)
     await caller.join()
     try:
         await caller.greeting()
@@ -84,11 +85,12 @@ async def main(calls: int, note: str) -> None:
     """Run everything, print a summary, keep the raw figures."""
     settings = load_settings()
     front = f"http://127.0.0.1:{settings.front.http_port}"
+    token = known_local_token(settings)
     turns: list[dict[str, Any]] = []
     cuts: list[dict[str, Any]] = []
     for _ in range(calls):
-        turns += await five_turns(front)
-        cuts.append(await barge_in(front))
+        turns += await five_turns(front, token)
+        cuts.append(await barge_in(front, token))
     heard = [turn["ms"]["at_ear"] for turn in turns if turn["ms"]["at_ear"] is not None]
     silences = [
         cut["silence_ms"] for cut in cuts if cut["agent_was_speaking"] and cut["silence_ms"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from appliance.secrets import local_token
 from appliance.settings import PROJECT_DIR, Settings
 from appliance.supervision import members, supervisor_of
 
@@ -69,6 +70,16 @@ class Box:
             env=self.environment, cwd=PROJECT_DIR, text=True, capture_output=True,
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+    @property
+    def token(self) -> str:
+        """What the command on the box signs in with."""
+        return local_token(self.settings)
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """The same as a header."""
+        return {"Authorization": f"Bearer {self.token}"}
 
     def start(self) -> str:
         """Start it detached and wait until it is ready; returns what was printed."""

@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from appliance.secrets import local_token
 from appliance.settings import Settings
 from appliance.status import BoxStatus, ProgramStatus
 from appliance.store import Session, Store
+from services.panel.access.doors import Doors
 from services.panel.app import create_app
 from services.panel.calls import Job
 from services.panel.desk import Desk
@@ -133,13 +135,20 @@ async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncI
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app),
             base_url=f"http://localhost:{settings.front.http_port}",
-            headers={"X-Earshot-Client": "1"},
+            headers={"Authorization": f"Bearer {local_token(settings)}", "X-Earshot-Client": "1"},
         ) as http,
     ):
         yield Panel(app, rooms, clock, waiting, http)
 
 
+def stranger(panel: Panel, **headers: str) -> httpx.AsyncClient:
+    """Somebody who has not signed in, as a browser on this machine."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=panel.app), base_url=str(panel.http.base_url),
+        headers={"X-Earshot-Client": "1", **headers},
+    )  # fmt: skip
+
+
 def routes(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of everything the app serves, from its own description."""
-    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
-    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    """Method and template of everything the app serves."""
+    return list(Doors(app))

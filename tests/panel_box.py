@@ -16,7 +16,7 @@ import httpx
 from livekit import api
 
 from appliance.rendering import caddyfile, find_node_ip, livekit_yaml, write_private
-from appliance.secrets import livekit_keys
+from appliance.secrets import livekit_keys, local_token
 from appliance.setting_groups import FrontSettings, LiveKitSettings
 from appliance.settings import PROJECT_DIR, Settings, sealed_environment
 from tests.waiting import eventually
@@ -44,13 +44,18 @@ class Box:
         self._front: subprocess.Popen[bytes] | None = None
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(settings.socket("panel"))),
-            base_url=settings.front_url, headers={"X-Earshot-Client": "1"}, timeout=10,
+            base_url=settings.front_url, headers=self.auth, timeout=10,
         )  # fmt: skip
         keys = livekit_keys(settings)
         self.session = aiohttp.ClientSession(trust_env=False)
         self.livekit = api.LiveKitAPI(
             settings.livekit_http_url, keys.api_key, keys.api_secret, session=self.session
         )
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """The header that the command on the box sends."""
+        return {"Authorization": f"Bearer {local_token(self.settings)}"}
 
     async def start_livekit(self) -> None:
         """Start it and wait until it answers."""

@@ -42,7 +42,9 @@ def register(app: typer.Typer) -> None:
 
         Exit code 0; 1 an answer is missing; 2 bad input; 3 the box is not ready.
         """
+        from appliance.calling import Caller
         from appliance.headset import Clip
+        from appliance.secrets import known_local_token
         from appliance.settings import load_settings
 
         settings = load_settings()
@@ -50,7 +52,12 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             _try_to_write(out)
         front = f"http://127.0.0.1:{settings.front.http_port}"
-        result = asyncio.run(_place(front, persona, clips, out, show=not as_json))
+        token = known_local_token(settings)
+
+        async def place() -> _Result:
+            return await _place(Caller(front, persona, token=token), clips, out, show=not as_json)
+
+        result = asyncio.run(place())
         if as_json:
             typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         raise typer.Exit(0 if result.complete and result.state == "completed" else 1)
@@ -72,15 +79,12 @@ def _try_to_write(out: Path) -> None:
         out.unlink()
 
 
-async def _place(
-    front: str, persona: str | None, clips: list[Clip], out: Path | None, *, show: bool
-) -> _Result:
+async def _place(caller: Caller, clips: list[Clip], out: Path | None, *, show: bool) -> _Result:
     """One call to its end, however it ends; only a call that never began raises."""
     from appliance.audio import write_wav
-    from appliance.calling import Caller, TurnReport
+    from appliance.calling import TurnReport
     from appliance.errors import ApplianceError, TimedOut
 
-    caller = Caller(front, persona)
     turns: list[TurnReport] = []
     try:
         await caller.join()

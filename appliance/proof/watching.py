@@ -15,6 +15,7 @@ from typing import Any
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.proof import ice, room, trace
+from appliance.secrets import known_local_token
 from appliance.settings import PROJECT_DIR, Settings, load_settings, sealed_environment
 from appliance.supervision import sweep
 
@@ -142,7 +143,7 @@ async def _ask_for_ice(settings: Settings) -> list[str]:
     import httpx
 
     front = f"http://127.0.0.1:{settings.front.http_port}"
-    headers = {"X-Earshot-Client": "1"}
+    headers = {"Authorization": f"Bearer {known_local_token(settings)}"}
     async with httpx.AsyncClient(base_url=front, headers=headers, trust_env=False) as http:
         answer = (await http.post("/api/v1/sessions", json={})).raise_for_status().json()
         urls = await ice.handed_out(answer["url"], answer["token"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,19 +13,26 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, RowMapping, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance import logs
 from appliance.errors import NotFound, NotReady
 from appliance.settings import Settings
+from appliance.store.access import ApiKeys, Attempts, Owner, SignIns
+from appliance.store.audit import Audit
+from appliance.store.calls import Calls
 from appliance.store.engine import (
     SEATS_LOCK,
     explain,
     lock_for_transaction,
     make_engine,
     reading,
+    scrub,
 )
+from appliance.store.links import Links, give_use_back, use_link
 from appliance.store.models import SessionRow, TurnRow
 from appliance.store.upgrading import upgrade
 from appliance.store.vocabulary import ACTIVE, PAGE_VISIT, EndState, Session, Turn, Visit
 
+log = logs.get(__name__)
 _LONGEST_REASON = 500
 # Inside the class `list` is the method.
 SessionList = list[Session]
@@ -50,6 +58,13 @@ class Store:
         self._reader = reading(self._engine)
         self.sessions = Sessions(self)
         self.turns = Turns(self)
+        self.links = Links(self)
+        self.owner = Owner(self)
+        self.sign_ins = SignIns(self)
+        self.attempts = Attempts(self)
+        self.api_keys = ApiKeys(self)
+        self.audit = Audit(self)
+        self.calls = Calls(self)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -69,6 +84,14 @@ class Store:
         except SQLAlchemyError as error:
             raise explain(error) from error
 
+    def scrub(self) -> bool:
+        """Take deleted words out of the database's files; False: somebody reads, try again."""
+        try:
+            return scrub(self._engine)
+        except (SQLAlchemyError, sqlite3.OperationalError) as error:
+            log.warning("scrub_failed", error=type(error).__name__)
+            return False
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
@@ -87,16 +110,22 @@ class Sessions:
         keep_transcript: bool,
         seats: int | None = None,
         visit: Visit = PAGE_VISIT,
+        room_name: str = "",
     ) -> Session:
         """Begin a call; with ``seats``, only if fewer calls are open, counted atomically.
 
+        The use of the visit's link is counted in the same transaction. Without ``room_name`` the
+        room is named after the call; a name that an ended call had is taken from it.
+
         Raises:
             NotReady: every seat is taken (``box_full``).
+            LinkOver: the visit's link opens no more calls.
+            NotFound: there is no such link.
         """
         name = secrets.token_hex(8)
         values = {
             "id": name,
-            "room_name": f"call-{name}",
+            "room_name": room_name or f"call-{name}",
             "persona": persona,
             "keep_transcript": keep_transcript,
             "state": ACTIVE,
@@ -107,13 +136,33 @@ class Sessions:
         with self._store.write() as connection:
             if seats is not None:
                 lock_for_transaction(connection, SEATS_LOCK)
-                if _count_open(connection) >= seats:
+                if _count(connection) >= seats:
                     raise NotReady(
                         "box_full", "All lines are busy.", "Try again when a call has ended.",
                         can_retry=True,
                     )  # fmt: skip
+            if visit.link_id is not None:
+                use_link(connection, visit.link_id)
+            if room_name:
+                _free_room_name(connection, room_name)
             connection.execute(insert(SessionRow).values(values))
         return Session(**values, joined_at=None, ended_at=None)
+
+    def count_open(self) -> int:
+        """How many calls have not ended."""
+        with self._store.read() as connection:
+            return _count(connection)
+
+    def in_room(self, room_name: str) -> Session | None:
+        """The latest call of this room, whether it has ended or not."""
+        found = self._all(select(*_SESSIONS).where(_SESSIONS.room_name == room_name))
+        return found[0] if found else None
+
+    def of_link(self, link_id: str) -> SessionList:
+        """The open calls of a join link."""
+        return self._all(
+            select(*_SESSIONS).where(_SESSIONS.link_id == link_id, _SESSIONS.state == ACTIVE)
+        )
 
     def get(self, session_id: str) -> Session:
         """The call of this id.
@@ -167,6 +216,8 @@ class Sessions:
                 .where(_SESSIONS.id == session_id, _SESSIONS.state == ACTIVE)
                 .values(values)
             )
+            if result.rowcount == 1:
+                give_use_back(connection, session_id)
             return result.rowcount == 1
 
     def _all(self, query: Any) -> SessionList:
@@ -253,7 +304,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _count_open(connection: Connection) -> int:
+def _free_room_name(connection: Connection, room_name: str) -> None:
+    """Rooms chosen by a caller are used again; the ended call keeps its own id instead."""
+    connection.execute(
+        update(SessionRow)
+        .where(_SESSIONS.room_name == room_name, _SESSIONS.state != ACTIVE)
+        .values(room_name="ended-" + _SESSIONS.id)
+    )
+
+
+def _count(connection: Connection) -> int:
     query = select(func.count()).select_from(SessionRow).where(_SESSIONS.state == ACTIVE)
     return int(connection.scalar(query) or 0)
 

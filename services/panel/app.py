@@ -7,21 +7,23 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from appliance import __version__
-from appliance.secrets import livekit_keys
+from appliance.secrets import livekit_keys, local_token
 from appliance.settings import Settings
 from appliance.store import open_store
 from services.panel import answers, events, internal, pages
-from services.panel.api import health, sessions
+from services.panel.access.gate import Gate, check_same_route
+from services.panel.api import health, sessions, speech
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.pages import home, talk
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
+from services.panel.speech.services import Services
 from services.panel.watch import Watch
 
 RoomsMaker = Callable[[Settings], Rooms]
@@ -56,6 +58,10 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await asyncio.to_thread(open_store, settings)
+        app.state.store = store
+        token = await asyncio.to_thread(local_token, settings)
+        app.state.gate = Gate(app, settings, store, token)
+        app.state.services = Services(settings)
         desk = Desk(settings, store, rooms(settings), clock)
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch
@@ -67,6 +73,7 @@ def create_app(
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            await app.state.services.close()
             await desk.rooms.close()
             await asyncio.to_thread(store.close)
 
@@ -74,12 +81,13 @@ def create_app(
     app = FastAPI(
         title="Earshot", version=__version__, lifespan=lifespan,
         docs_url=None, redoc_url=None, openapi_url=None,
+        dependencies=[Depends(check_same_route)],
     )  # fmt: skip
     app.state.settings = settings
     app.state.bus = events.Bus()
     app.state.readiness = Readiness(status or status_of(settings))
     answers.install(app)
-    for module in (health, sessions, events, home, talk, internal):
+    for module in (health, sessions, speech, events, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

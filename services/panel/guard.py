@@ -11,14 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput, Refused, TooLarge
 from appliance.settings import Settings
-from services.panel.answers import error_answer, internal_error
+from services.panel.access.gate import Gate, turned_away
+from services.panel.access.policy import FORMS
+from services.panel.answers import internal_error
 
 CLIENT_HEADER = "x-earshot-client"
-MAX_BODY_BYTES = 64 << 10
-MAX_WEBHOOK_BYTES = 512 << 10
 WEBHOOK = "/internal/livekit"
 INTERNAL = "/internal/v1/"
-_JOBS = "/internal/v1/jobs/"
 _SAFE = frozenset({"GET", "HEAD"})
 # Put there by the front door, never by a program on the box.
 _FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via")
@@ -37,13 +36,17 @@ class Guard:
 
     A page in the owner's browser can send requests to this machine. So: only the box's own names
     as Host (against DNS rebinding), only its own pages as Origin, and a header on everything that
-    changes something, which a foreign page cannot set without being allowed to by CORS. There is
-    no CORS here.
+    changes something, which a foreign page cannot set without being allowed to by CORS. What
+    comes with a bearer token needs none of that: no browser adds such a token by itself. Then the
+    gate: who asks, and may they. Only then is the body read, within its limit.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._origins = own_names(settings.front.http_port)
+        self._origins = own_names(settings.front.http_port, settings.public_url)
+        self._others = frozenset(
+            origin.lower().rstrip("/") for origin in settings.front.cors_origins
+        )
         # The box's own programs, on the socket, name no port.
         self._hosts = self._origins | {"localhost"}
         self._media = settings.livekit.url
@@ -65,13 +68,15 @@ class Guard:
 
         try:
             self._check(scope)
-            if not scope["path"].startswith(_JOBS):
-                receive = await _whole_body(scope, receive)
+            gate: Gate = scope["app"].state.gate
+            door = await gate.admit(scope)
+            if door.body_bytes is not None:
+                receive = await _whole_body(scope, receive, door.body_bytes)
             await self._app(scope, receive, send_guarded)
         except ApplianceError as error:
             if started:
                 raise
-            await error_answer(error)(scope, receive, send_guarded)
+            await turned_away(scope, error)(scope, receive, send_guarded)
         except Exception:
             # Whatever it was, its words stay in the log; the asker gets one sentence.
             log.exception("request_broken", path=scope["path"], method=scope["method"])
@@ -96,17 +101,25 @@ class Guard:
             )  # fmt: skip
         if path == WEBHOOK:
             return
-        origin = headers.get("origin")
-        if origin is not None and not self._is_own(origin):
+        origins = headers.getlist("origin")
+        bearer = "authorization" in headers
+        own = all(self._is_own(origin) for origin in origins)
+        if not own and not (bearer and all(self.allows(scope, origin) for origin in origins)):
             raise Refused(
                 "origin_refused", "Another site's page may not use this box.",
                 "Open the box's own page.",
             )  # fmt: skip
-        if scope["method"] not in _SAFE and CLIENT_HEADER not in headers:
+        if scope["method"] in _SAFE or bearer or CLIENT_HEADER in headers:
+            return
+        if not origins or (scope["method"], path) not in FORMS:
             raise Refused(
                 "client_header_missing", "The header X-Earshot-Client is missing.",
                 "Send `X-Earshot-Client: 1` with every request that changes something.",
             )  # fmt: skip
+
+    def allows(self, scope: Scope, origin: str) -> bool:
+        """Whether the owner lets this other site's pages use the API, with a key."""
+        return scope["path"].startswith("/v1/") and origin.lower() in self._others
 
     def _is_own(self, origin: str) -> bool:
         try:
@@ -137,20 +150,21 @@ class Guard:
         headers["Cache-Control"] = "no-cache" if path.startswith("/static/") else "no-store"
 
 
-def own_names(http_port: int) -> frozenset[str]:
+def own_names(http_port: int, public_url: str = "") -> frozenset[str]:
     """What this box's front door is called in Host and Origin."""
     names = ("localhost", "127.0.0.1", "[::1]")
+    public = {urlsplit(public_url).netloc.lower()} - {""}
     # Browsers leave out the port that http has anyway.
-    return frozenset(names if http_port == 80 else (f"{name}:{http_port}" for name in names))
+    local = names if http_port == 80 else tuple(f"{name}:{http_port}" for name in names)
+    return frozenset(public | set(local))
 
 
-async def _whole_body(scope: Scope, receive: Receive) -> Receive:
+async def _whole_body(scope: Scope, receive: Receive, limit: int) -> Receive:
     """Read the body now, within its limit, and hand it on in one piece.
 
     Raises:
         TooLarge: it is over the limit; the rest is not read.
     """
-    limit = MAX_WEBHOOK_BYTES if scope["path"] == WEBHOOK else MAX_BODY_BYTES
     if _declared(Headers(scope=scope).getlist("content-length")) > limit:
         raise _too_large(limit)
     body = bytearray()

@@ -39,7 +39,7 @@ def understood(report: TurnReport, country: str) -> None:
 async def caller(box: Box) -> AsyncIterator[Caller]:
     """A caller who has been greeted and had one question answered."""
     await asyncio.to_thread(box.wait_ready)
-    calling = Caller(box.url)
+    calling = Caller(box.url, token=box.token)
     try:
         await calling.join()
         await calling.greeting()

@@ -32,7 +32,7 @@ def clip(name: str) -> Clip:
 async def caller(box: Box) -> AsyncIterator[Caller]:
     """A caller who has been greeted."""
     await asyncio.to_thread(box.wait_ready)
-    calling = Caller(box.url)
+    calling = Caller(box.url, token=box.token)
     try:
         await calling.join()
         await calling.greeting()
@@ -90,7 +90,7 @@ async def test_words_that_are_not_to_be_kept_are_not(box: Box) -> None:
     folder = box.settings.data_dir / "personas"
     folder.mkdir(exist_ok=True)
     (folder / "discreet.yaml").write_text(yaml.safe_dump(discreet))
-    calling = Caller(box.url, "discreet")
+    calling = Caller(box.url, "discreet", token=box.token)
     try:
         await calling.join()
         await calling.greeting()

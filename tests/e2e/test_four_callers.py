@@ -10,6 +10,7 @@ import pytest
 
 from appliance.calling import Caller
 from appliance.errors import NotReady
+from appliance.seats import seats_of
 from tests.box import Box
 from tests.results import note
 
@@ -21,15 +22,15 @@ AT_ONCE_S = 5.0
 
 
 async def test_four_callers_at_one_moment_are_greeted_and_a_fifth_is_told(box: Box) -> None:
-    assert box.settings.agent.seats == SEATS
-    callers = [Caller(box.url) for _ in range(SEATS)]
+    assert seats_of(box.settings).count == SEATS
+    callers = [Caller(box.url, token=box.token) for _ in range(SEATS)]
     async with AsyncExitStack() as stack:
         for caller in callers:
             stack.push_async_callback(_hang_up, caller)
         began = time.monotonic()
         async with asyncio.timeout(GREETED_WITHIN_S):
             greeted = await asyncio.gather(*(_greeted_after_s(caller, began) for caller in callers))
-        fifth = Caller(box.url)
+        fifth = Caller(box.url, token=box.token)
         stack.push_async_callback(fifth.leave)
         asked = time.monotonic()
         with pytest.raises(NotReady) as told:

@@ -27,7 +27,7 @@ async def browser(box: Box) -> AsyncIterator[httpx.AsyncClient]:
     """Someone in front of the door."""
     async with httpx.AsyncClient(
         base_url=box.settings.front_url, trust_env=False, timeout=10,
-        headers={"X-Earshot-Client": "1", "Origin": box.settings.front_url},
+        headers={**box.auth, "Origin": box.settings.front_url},
     ) as client:  # fmt: skip
         yield client
 

@@ -26,7 +26,7 @@ class FakeCaller:
     session_id = "s1"
     joined_at = 0.0
 
-    def __init__(self, _front: str, _persona: str | None) -> None:
+    def __init__(self, _front: str, _persona: str | None, *, token: str) -> None:
         self.ear = Ear()
         self.asked = 0
 

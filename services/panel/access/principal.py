@@ -27,6 +27,11 @@ class Principal:
     scopes: frozenset[Scope]
     key_id: str | None = None
 
+    @property
+    def label(self) -> str:
+        """As the audit log names them: ``owner``, ``command`` or ``key <name>``."""
+        return f"key {self.name}" if self.kind == "key" else self.kind
+
     def may(self, scope: Scope) -> bool:
         """Whether this is allowed; ``admin`` allows everything."""
         return scope in self.scopes or Scope.ADMIN in self.scopes

@@ -1,0 +1,62 @@
+"""What may be reached without signing in, and what a key's scope opens. Everything else: ``admin``.
+
+Routes are named by method and template, as they are declared. A route that is in neither list needs
+``admin``, so a forgotten one is closed. A test walks every route of the app against these lists.
+"""
+
+from __future__ import annotations
+
+from services.panel.access.principal import Scope
+
+Route = tuple[str, str]
+
+PUBLIC: frozenset[Route] = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/static"),
+        ("GET", "/sign-in"),
+        ("POST", "/sign-in"),
+        ("GET", "/set-up"),
+        ("POST", "/set-up"),
+        # The box's own programs: on the socket alone, or signed by the media server.
+        ("POST", "/internal/v1/jobs/{session_id}"),
+        ("POST", "/internal/livekit"),
+    }
+)
+"""Open to everybody. What is guarded by a secret of its own checks that secret itself."""
+
+SCOPES: dict[Route, Scope] = {
+    ("POST", "/api/v1/sessions"): Scope.CALLS,
+    ("POST", "/api/v1/sessions/queue/{ticket}"): Scope.CALLS,
+    ("DELETE", "/api/v1/sessions/queue/{ticket}"): Scope.CALLS,
+    ("POST", "/api/v1/sessions/{session_id}/end"): Scope.CALLS,
+    ("POST", "/api/v1/sessions/{session_id}/dispatch"): Scope.CALLS,
+    ("GET", "/api/v1/sessions"): Scope.READ,
+    ("GET", "/api/v1/sessions/{session_id}"): Scope.READ,
+    ("GET", "/api/v1/sessions/{session_id}/transcript"): Scope.READ,
+    ("GET", "/api/v1/openapi.json"): Scope.READ,
+    ("GET", "/api/v1/events"): Scope.READ,
+    ("POST", "/v1/audio/transcriptions"): Scope.SPEECH,
+    ("POST", "/v1/audio/translations"): Scope.SPEECH,
+    ("POST", "/v1/audio/speech"): Scope.SPEECH,
+    ("POST", "/v1/chat/completions"): Scope.SPEECH,
+    ("GET", "/v1/models"): Scope.SPEECH,
+    ("GET", "/v1/models/{model_id:path}"): Scope.SPEECH,
+}
+"""Which scope a key needs, where it is not ``admin``. The owner has them all."""
+
+FORMS: frozenset[Route] = frozenset({("POST", "/sign-in"), ("POST", "/set-up")})
+"""Plain forms, which work before any script does: they need an Origin of ours, not the header."""
+
+BODY_BYTES = 64 << 10
+LARGE_BODIES: dict[Route, int | None] = {
+    ("POST", "/internal/livekit"): 512 << 10,
+    ("POST", "/internal/v1/jobs/{session_id}"): None,
+    ("POST", "/v1/audio/transcriptions"): None,
+    ("POST", "/v1/audio/translations"): None,
+    ("POST", "/v1/audio/speech"): None,
+    ("POST", "/v1/chat/completions"): None,
+}
+"""The most bytes that a body may have, where it is not 64 KiB. None: streamed, the handler reads
+``request.stream()`` and counts for itself."""
