@@ -38,6 +38,13 @@ def _clean(value: Any) -> Any:
     return value
 
 
+def clean(value: Any) -> Any:
+    """A log line's text or fields without what a private field, a token or a query may hold."""
+    if isinstance(value, Mapping):
+        return dict(redact(None, "", {str(key): one for key, one in value.items()}))
+    return _clean(value)
+
+
 def is_private(key: str) -> bool:
     """Whether a log field of this name may hold speech or a secret."""
     return key.lower() in PRIVATE_KEYS or key.startswith(_PRIVATE_PREFIX)
