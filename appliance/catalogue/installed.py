@@ -104,8 +104,11 @@ class Catalogue:
             ) from None  # fmt: skip
 
     def selected(self, task: Task) -> str:
-        """Id of the model that serves this task: the last switch's, else the settings'."""
-        return read_selection(self._settings).current.get(task) or wished(self._settings, task)
+        """Id of the model that serves this task: the last switch's, else the settings'.
+
+        While a switch tries its model, that one.
+        """
+        return read_selection(self._settings).loaded(task) or wished(self._settings, task)
 
     def installed(self, task: Task, model_id: str) -> InstalledModel:
         """The files of an installed model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,20 @@ SwitchState = Literal[
 ]
 
 
+# While it is tried, the new model is what a service that starts must load.
+_TRYING = ("starting", "canary")
+# From here on the service may be away.
+_AWAY = ("draining", "stopping", *_TRYING)
+
+
+class Step(BaseModel):
+    """When a switch came to a state."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: SwitchState
+    at: datetime
+
+
 class Switch(BaseModel):
     """A change of model that has begun."""
 
@@ -25,6 +40,30 @@ class Switch(BaseModel):
     task: Task
     to: ModelId
     state: SwitchState
+    before: str = ""
+    """What served when it began."""
+    context_tokens: int | None = None
+    """The language model's new context; None: it stays."""
+    context_before: int | None = None
+    """What settings.toml said before; None: nothing."""
+    asked_by: str = ""
+    reason: str = ""
+    """Why it was rolled back, in a sentence."""
+    finished: bool = False
+    """A service that is to serve again does so, or cannot."""
+    taken_up: int = 0
+    """How often a new panel went on with it."""
+    steps: list[Step] = Field(default_factory=list)
+
+    def entered(self, state: SwitchState, **changes: object) -> Switch:
+        """The same switch, one state on."""
+        step = Step(state=state, at=datetime.now(UTC))
+        return self.model_copy(update={"state": state, "steps": [*self.steps, step], **changes})
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the service may be away because of it."""
+        return not self.finished and self.state in (*_AWAY, "rolled_back")
 
 
 class Selection(BaseModel):
@@ -34,6 +73,17 @@ class Selection(BaseModel):
     current: dict[Task, ModelId] = Field(default_factory=dict)
     last_good: dict[Task, ModelId] = Field(default_factory=dict)
     switch: Switch | None = None
+
+    def loaded(self, task: Task) -> str | None:
+        """What a service that starts now is to load; None if nothing was ever switched."""
+        switch = self.switch
+        if switch and switch.task == task and not switch.finished and switch.state in _TRYING:
+            return switch.to
+        return self.current.get(task)
+
+    def settled(self, task: Task) -> str | None:
+        """What serves for good, whatever is being tried."""
+        return self.last_good.get(task) or self.current.get(task)
 
 
 def selection_file(settings: Settings) -> Path:
