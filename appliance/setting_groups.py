@@ -94,7 +94,10 @@ class AgentSettings(Group):
         le=16,
         description="Call processes kept warm; more callers at one moment wait for theirs to start.",
     )
-    seats: int = Field(4, ge=1, le=64, description="How many calls may run at once.")
+    seats: int = Field(
+        0, ge=0, le=64,
+        description="How many calls may run at once; 0: as many as fit into memory, at most 4.",
+    )  # fmt: skip
     speculate_after_s: float = Field(
         0.1,
         ge=0.05,

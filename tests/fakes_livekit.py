@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import NotReady
-from appliance.store import Session
-from services.panel.rooms import JoinToken, caller_identity
+from services.panel.rooms import JoinToken, Visitor
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,10 @@ class FakeRooms:
     created: list[str] = field(default_factory=list)
     removed: list[tuple[str, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    shared: set[str] = field(default_factory=set)
+    said: list[tuple[str, str, str]] = field(default_factory=list)
+    notified: list[tuple[str, str]] = field(default_factory=list)
+    visitors: list[Visitor] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def join(self, room: str, identity: str) -> None:
@@ -52,9 +55,11 @@ class FakeRooms:
         """The server forgets everything."""
         self.rooms.clear()
 
-    async def create(self, room: str) -> None:
+    async def create(self, room: str, *, shared: bool = False) -> None:
         """Make the room."""
         self._answer()
+        if shared:
+            self.shared.add(room)
         self.rooms.setdefault(room, set())
         self.created.append(room)
 
@@ -96,10 +101,22 @@ class FakeRooms:
         if self.rooms.pop(room, None) is not None:
             self.deleted.append(room)
 
-    def token(self, session: Session, caller_name: str) -> JoinToken:
+    async def say(self, room: str, identity: str, code: str) -> None:
+        """Note what an agent was asked to say."""
+        self._answer()
+        self.said.append((room, identity, code))
+
+    async def notify(self, room: str, code: str, message: str) -> None:
+        """Note what everyone was told."""
+        self._answer()
+        if room in self.rooms and message:
+            self.notified.append((room, code))
+
+    def token(self, room: str, visitor: Visitor) -> JoinToken:
         """Not a token: the real ones are tested with the real class."""
+        self.visitors.append(visitor)
         expires_at = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-        return JoinToken(f"token of {caller_identity(session.id)} {caller_name}", expires_at)
+        return JoinToken(f"token of {visitor.identity} {visitor.name}", expires_at)
 
     def webhook_is_genuine(self, body: str, authorization: str) -> bool:
         """One word is the signature."""

@@ -12,6 +12,7 @@ from aiohttp import web
 from livekit.agents import AgentServer, JobExecutorType, JobRequest
 
 from appliance import logs
+from appliance.seats import seats_of
 from appliance.secrets import livekit_keys
 from appliance.settings import Settings
 from services.agent import job
@@ -44,6 +45,7 @@ class Worker(AgentServer):
 def make_server(settings: Settings) -> Worker:
     """The worker, not yet running."""
     keys = livekit_keys(settings)
+    seats = seats_of(settings).count
     server = Worker(
         ws_url=settings.livekit_url,
         api_key=keys.api_key,
@@ -51,7 +53,7 @@ def make_server(settings: Settings) -> Worker:
         job_executor_type=JobExecutorType.PROCESS,
         num_idle_processes=settings.agent.idle_processes,
         initialize_process_timeout=60,
-        load_fnc=lambda server: load_of(len(server.active_jobs), settings.agent.seats),
+        load_fnc=lambda server: load_of(len(server.active_jobs), seats),
         # With a limit of its own the worker counts each job that it has accepted and not yet
         # started as one part in num_idle_processes of that limit, and refuses the third of
         # several callers who come at once. LiveKit offers a dispatch only once.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from appliance.errors import ApplianceError, BadInput
+from services.panel.admission import POLL_S, BoxFull
 
 _RETRY_AFTER_S = {"box_full": 10, "not_ready": 3, "livekit_unavailable": 3}
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -15,17 +18,23 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 def error_answer(error: ApplianceError) -> JSONResponse:
     """One error as JSON, with Retry-After where trying again can help."""
-    answer = JSONResponse(
-        {
-            "error": {
-                "code": error.code,
-                "message": error.message,
-                "hint": error.hint,
-                "can_retry": error.can_retry,
-            }
-        },
-        status_code=error.http_status,
-    )
+    told: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        # OpenAI's clients read this one; programs of ours go by the code.
+        "type": "invalid_request_error" if error.http_status < 500 else "server_error",
+        "hint": error.hint,
+        "can_retry": error.can_retry,
+    }
+    body = {"error": told}
+    if isinstance(error, BoxFull):
+        told["before_you"] = error.before_you
+        if error.place is not None:
+            place = error.place
+            body["queue"] = {
+                "ticket": place.ticket, "before_you": place.before_you, "poll_s": POLL_S
+            }  # fmt: skip
+    answer = JSONResponse(body, status_code=error.http_status)
     if error.http_status == 503:
         answer.headers["Retry-After"] = str(_RETRY_AFTER_S.get(error.code, 5))
     return answer

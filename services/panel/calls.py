@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from appliance.personas import find_persona
 from appliance.settings import Settings
 from appliance.store import Session
-from services.panel.rooms import AGENT_PREFIX, caller_identity
+from services.panel.rooms import AGENT_PREFIX
 
 DEATHS_WINDOW_S = 60.0
 DEATHS_ALLOWED = 4
@@ -55,11 +55,21 @@ class Call:
     agents_present: set[str] = field(default_factory=set)
     closing_since: float | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    told: set[str] = field(default_factory=set)
+    """Notices about the end of this call that were given."""
+
+    def __post_init__(self) -> None:
+        # The stored name may be given to a later call once this one has ended.
+        self.room = self.session.room_name
 
     @property
-    def caller(self) -> str:
-        """The caller's identity in the room."""
-        return caller_identity(self.session.id)
+    def is_shared(self) -> bool:
+        """Whether several callers may be in it."""
+        return self.session.origin == "token"
+
+    def longest_s(self, limit_s: float) -> float:
+        """How long it may last, where the box's own limit is ``limit_s``; both in seconds."""
+        return min(self.session.max_s or limit_s, limit_s)
 
     def see(self, identities: set[str]) -> None:
         """Note which agents are in the room."""

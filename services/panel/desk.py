@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 
 from appliance import logs
 from appliance.catalogue.personas import check_persona
 from appliance.errors import ApplianceError, Refused
 from appliance.personas import Persona, find_persona
+from appliance.seats import seats_of
 from appliance.settings import Settings
 from appliance.store import EndState, Session, Store
+from appliance.store.vocabulary import PAGE_VISIT, Visit
+from services.panel.admission import Queue
 from services.panel.calls import Book, Call, Clock, Job, dispatch_metadata
-from services.panel.rooms import JoinToken, Rooms
+from services.panel.rooms import JoinToken, Rooms, Visitor, caller_identity
 
 # A dispatch that is this young may still bring its agent; a second would bring a second one.
 _DISPATCH_PATIENCE_S = 4.0
@@ -22,19 +26,14 @@ _GOODBYE_S = 2.0
 log = logs.get(__name__)
 
 
-@dataclass(frozen=True)
-class Admission:
-    """A call that was opened, and the caller's way in."""
-
-    session: Session
-    join: JoinToken
-
-
 class Desk:
     """Everything that is done to a call goes through here.
 
     Attributes:
         book: the open calls.
+        seats: how many calls may run at once, and why.
+        queue: who may take the next seat.
+        gates: each is asked before a call is opened, and raises NotReady to refuse it.
         news: set when something happened that the watch should look at.
         leftovers: rooms of ended calls that could not be closed yet.
     """
@@ -46,29 +45,47 @@ class Desk:
         self.store = store
         self.rooms = rooms
         self.book = Book(clock)
+        self.seats = seats_of(settings)
+        self.queue = Queue(self.seats.count, store.sessions.count_open, clock)
+        self.gates: list[Callable[[], None]] = []
         self.news = asyncio.Event()
         self.leftovers: set[str] = set()
 
-    async def open(self, persona: str, caller_name: str) -> Admission:
-        """Take a seat, make the room with an agent on its way, mint the token.
+    async def open(
+        self, persona: str, visit: Visit = PAGE_VISIT, *, ticket: str | None = None,
+        room_name: str = "",
+    ) -> Session:  # fmt: skip
+        """Take a seat and make the room, with an agent on its way.
+
+        Args:
+            persona: who shall answer.
+            visit: how the caller came, and within what bounds.
+            ticket: the caller's place in the queue, if they waited.
+            room_name: a room that the caller chose; empty: one of the call's own.
 
         Raises:
-            NotFound: there is no such persona, or its voice is not installed.
+            NotFound: there is no such persona, or its voice is not installed, or no such ticket.
             Refused: the persona asks for a language model that is not loaded.
+            LinkOver: the visit's link opens no more calls.
             NotReady: every seat is taken, or the media server does not answer.
         """
+        for gate in self.gates:
+            gate()
+        self.queue.refuse_at_once(ticket)
         found = await asyncio.to_thread(self._persona, persona)
-        session = await asyncio.to_thread(
-            self.store.sessions.create,
-            persona=found.name,
-            keep_transcript=found.keep_transcript,
-            seats=self.settings.agent.seats,
-        )
+        async with self.queue.seat(ticket, visit.link_id):
+            session = await asyncio.to_thread(
+                self.store.sessions.create,
+                persona=found.name,
+                keep_transcript=found.keep_transcript,
+                seats=self.seats.count,
+                visit=visit,
+                room_name=room_name,
+            )
         call = self.book.add(session)
         call.being_made = True
         try:
-            # Not with the room: LiveKit would offer that dispatch once and name no id to ask for.
-            await self.rooms.create(session.room_name)
+            await self._make_room(call)
             await self._dispatch(call, resumed=False)
         except ApplianceError as error:
             await self.end(session.id, EndState.FAILED, error.code)
@@ -80,8 +97,39 @@ class Desk:
         finally:
             call.being_made = False
         self.news.set()
-        log.info("call_opened", session=session.id, persona=found.name)
-        return Admission(session, self.rooms.token(session, caller_name))
+        log.info("call_opened", session=session.id, persona=found.name, origin=visit.origin)
+        return session
+
+    async def _make_room(self, call: Call) -> None:
+        """Make the call's room; an earlier call of the same name leaves it first."""
+        name = call.session.room_name
+        before = [other for other in self.book if other is not call and other.room == name]
+        for other in before:
+            if other.job is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(other.job.gone.wait(), _GOODBYE_S)
+            self.book.forget(other)
+        if before or name in self.leftovers:
+            await self.rooms.delete(name)
+            self.leftovers.discard(name)
+        # Without an agent: LiveKit would offer that dispatch once and name no id to ask for.
+        await self.rooms.create(name, shared=call.is_shared)
+
+    def token(self, session: Session, name: str = "") -> JoinToken:
+        """The way in for the one caller of this call."""
+        identity = caller_identity(session.id)
+        return self.rooms.token(
+            session.room_name, Visitor(identity, name, speaks=not session.text_only)
+        )
+
+    async def tell(self, call: Call, code: str) -> None:
+        """Let the call's agent say one of its recordings; silent if there is no agent."""
+        if call.job is None:
+            return
+        try:
+            await self.rooms.say(call.room, call.job.identity, code)
+        except ApplianceError as error:
+            log.warning("not_said", session=call.session.id, notice=code, code=error.code)
 
     def _persona(self, name: str) -> Persona:
         persona = find_persona(name, self.settings.persona_dirs)
@@ -96,14 +144,19 @@ class Desk:
         """
         ended = await asyncio.to_thread(self.store.sessions.end, session_id, state, reason)
         if ended:
+            self.queue.freed()
             log.info("call_ended", session=session_id, state=state.value, reason=reason)
         call = self.book.get(session_id)
         if call is not None:
             await self.close_room(call)
         return ended
 
-    async def hang_up(self, session_id: str) -> Session:
+    async def hang_up(self, session_id: str, reason: str = "") -> Session:
         """End a call because someone asked; waits shortly for the agent's last words to be kept.
+
+        Args:
+            session_id: the call.
+            reason: who asked, if it was not the caller.
 
         Raises:
             NotFound: there is no such call.
@@ -112,7 +165,7 @@ class Desk:
         if session.is_open:
             call = self.book.add(session)
             job = call.job
-            await self.end(session_id, EndState.COMPLETED)
+            await self.end(session_id, EndState.COMPLETED, reason)
             if job is not None:
                 try:
                     await asyncio.wait_for(job.gone.wait(), _GOODBYE_S)
@@ -123,12 +176,16 @@ class Desk:
     async def close_room(self, call: Call) -> None:
         """Forget an ended call and close its room, later if LiveKit does not answer now."""
         self.book.forget(call)
-        self.leftovers.add(call.session.room_name)
+        if all(other.room != call.room for other in self.book):
+            self.leftovers.add(call.room)
         await self.close_leftovers()
 
     async def close_leftovers(self) -> None:
         """Close the rooms of ended calls that are still there."""
         for room in sorted(self.leftovers):
+            if room not in self.leftovers:
+                # A new call has taken the name meanwhile.
+                continue
             try:
                 await self.rooms.delete(room)
             except ApplianceError as error:
@@ -168,7 +225,7 @@ class Desk:
         call.last_dispatch = call.agent_missing_since = self.book.clock()
         call.dispatch_at = None
         call.dispatch_id = ""
-        call.dispatch_id = await self.rooms.dispatch(call.session.room_name, metadata)
+        call.dispatch_id = await self.rooms.dispatch(call.room, metadata)
         log.info("agent_sent", session=call.session.id, resumed=resumed)
 
     async def job_began(self, session_id: str, job: Job) -> Call:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -14,10 +15,12 @@ from livekit import api
 from appliance import logs
 from appliance.errors import NotReady, Refused
 from appliance.secrets import LiveKitKeys
-from appliance.store import Session
 
 AGENT_NAME = "appliance"
 AGENT_PREFIX = "agent-"
+OUTSIDE_AGENT_PREFIX = "external-"
+"""Agents of somebody else, let in beside the box's own; they are no callers."""
+NOTICE_TOPIC = "appliance.say"
 # LiveKit answers in milliseconds; CreateDispatch waits for a worker's word.
 _TIMEOUT_S = 3.0
 _WORKER_S = 1.0
@@ -25,6 +28,7 @@ _EMPTY_TIMEOUT_S = 60
 _DEPARTURE_TIMEOUT_S = 30
 # The caller and the agent, and an agent that takes over while the dead one is still listed.
 _MAX_PARTICIPANTS = 4
+_MAX_PARTICIPANTS_SHARED = 20
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -33,6 +37,26 @@ Answer = TypeVar("Answer")
 def caller_identity(session_id: str) -> str:
     """How the caller is called in the room."""
     return f"caller-{session_id}"
+
+
+def is_caller(identity: str) -> bool:
+    """Whether this is a person rather than an agent."""
+    return not identity.startswith((AGENT_PREFIX, OUTSIDE_AGENT_PREFIX))
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who is let into a room, and what they may do there."""
+
+    identity: str
+    name: str = ""
+    ttl_s: int | None = None
+    """How long the token may be used to join; None: as the settings say."""
+    speaks: bool = True
+    """Whether the microphone may be published; text always may."""
+    is_agent: bool = False
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,8 +70,8 @@ class JoinToken:
 class Rooms(Protocol):
     """What the panel asks of a media server."""
 
-    async def create(self, room: str) -> None:
-        """Make the room, without an agent, or leave it as it is."""
+    async def create(self, room: str, *, shared: bool = False) -> None:
+        """Make the room, without an agent, or leave it as it is; ``shared``: for many callers."""
 
     async def names(self) -> set[str]:
         """Every room there is."""
@@ -67,8 +91,14 @@ class Rooms(Protocol):
     async def delete(self, room: str) -> None:
         """Close the room; no error if there is none."""
 
-    def token(self, session: Session, caller_name: str) -> JoinToken:
-        """A caller's token for this call's room and nothing else."""
+    async def say(self, room: str, identity: str, code: str) -> None:
+        """Ask this agent to say one of its recordings; no error if it is not there."""
+
+    async def notify(self, room: str, code: str, message: str) -> None:
+        """Send a notice to everyone in the room; no error if there is nobody."""
+
+    def token(self, room: str, visitor: Visitor) -> JoinToken:
+        """A token for this room and nothing else."""
 
     def webhook_is_genuine(self, body: str, authorization: str) -> bool:
         """Whether this webhook was signed by the media server."""
@@ -100,13 +130,13 @@ class LiveKitRooms:
         )
         self._receiver = api.WebhookReceiver(api.TokenVerifier(keys.api_key, keys.api_secret))
 
-    async def create(self, room: str) -> None:
-        """Make the room, without an agent, or leave it as it is."""
+    async def create(self, room: str, *, shared: bool = False) -> None:
+        """Make the room, without an agent, or leave it as it is; ``shared``: for many callers."""
         request = api.CreateRoomRequest(
             name=room,
             empty_timeout=_EMPTY_TIMEOUT_S,
             departure_timeout=_DEPARTURE_TIMEOUT_S,
-            max_participants=_MAX_PARTICIPANTS,
+            max_participants=_MAX_PARTICIPANTS_SHARED if shared else _MAX_PARTICIPANTS,
         )
         await _answered(self._livekit.room.create_room(request))
 
@@ -166,24 +196,61 @@ class LiveKitRooms:
         except _NotThere:
             log.debug("room_already_gone", room=room)
 
-    def token(self, session: Session, caller_name: str) -> JoinToken:
-        """A caller's token: one room, one microphone, text; no rights over rooms."""
-        expires_at = datetime.datetime.now(datetime.UTC) + self._ttl
+    async def say(self, room: str, identity: str, code: str) -> None:
+        """Ask this agent to say one of its recordings; no error if it is not there."""
+        request = api.SendDataRequest(
+            room=room,
+            data=code.encode(),
+            kind=api.DataPacket.Kind.RELIABLE,
+            destination_identities=[identity],
+            topic=NOTICE_TOPIC,
+        )
+        try:
+            await _answered(self._livekit.room.send_data(request))
+        except _NotThere:
+            log.debug("nobody_to_say_it", room=room, identity=identity)
+
+    async def notify(self, room: str, code: str, message: str) -> None:
+        """Send a notice to everyone in the room; no error if there is nobody."""
+        request = api.SendDataRequest(
+            room=room,
+            data=json.dumps({"code": code, "message": message}).encode(),
+            kind=api.DataPacket.Kind.RELIABLE,
+            topic="appliance.notice",
+        )
+        try:
+            await _answered(self._livekit.room.send_data(request))
+        except _NotThere:
+            log.debug("nobody_to_notify", room=room)
+
+    def token(self, room: str, visitor: Visitor) -> JoinToken:
+        """A token for one room: its microphone, text; no rights over rooms."""
+        ttl = self._ttl if visitor.ttl_s is None else datetime.timedelta(seconds=visitor.ttl_s)
+        expires_at = datetime.datetime.now(datetime.UTC) + ttl
         grants = api.VideoGrants(
             room_join=True,
-            room=session.room_name,
-            can_publish=True,
-            can_publish_sources=["microphone"],
+            room=room,
+            can_publish=visitor.speaks,
+            can_publish_sources=["microphone"] if visitor.speaks else None,
             can_publish_data=True,
             can_subscribe=True,
         )
+        if visitor.is_agent:
+            # How an agent says that it listens, thinks or speaks.
+            grants.can_update_own_metadata = True
         token = (
             api.AccessToken(self._keys.api_key, self._keys.api_secret)
-            .with_identity(caller_identity(session.id))
-            .with_name(caller_name)
-            .with_ttl(self._ttl)
+            .with_identity(visitor.identity)
+            .with_name(visitor.name)
+            .with_ttl(ttl)
             .with_grants(grants)
         )
+        if visitor.is_agent:
+            token = token.with_kind("agent")
+        if visitor.metadata:
+            token = token.with_metadata(visitor.metadata)
+        if visitor.attributes:
+            token = token.with_attributes(visitor.attributes)
         return JoinToken(token.to_jwt(), expires_at)
 
     def webhook_is_genuine(self, body: str, authorization: str) -> bool:

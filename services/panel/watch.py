@@ -11,6 +11,7 @@ from appliance.errors import ApplianceError
 from appliance.store import EndState
 from services.panel.calls import Call
 from services.panel.desk import Desk
+from services.panel.rooms import is_caller
 
 CALLER_GRACE_S = 20.0
 NEVER_JOINED_S = 30.0
@@ -21,12 +22,15 @@ JOB_GRACE_S = 3.0
 """How long an agent in a room may hold no stream: it has just come, or the panel has."""
 AGENT_GIVEN_UP_S = 60.0
 _LAST_WORDS_S = 5.0
+SOON_S = 60.0
+"""The caller hears of the end this long before it, or when two thirds of a short call are over."""
+FAREWELL_S = 4.0
+"""As long as the last recording takes."""
 
 _EVERY_S = 0.5
 _EVERY_WHILE_AWAITED_S = 0.25
 _EVERY_WHILE_DOWN_S = 0.1
 _EVERY_WHILE_IDLE_S = 5.0
-_ROOM_PREFIX = "call-"
 
 log = logs.get(__name__)
 
@@ -93,7 +97,7 @@ class Watch:
         if self._livekit_down:
             log.info("livekit_back", open_calls=len(open_sessions))
         self._livekit_down = False
-        await self._close_orphans(rooms, open_ids)
+        await self._close_orphans(rooms, {session.room_name for session in open_sessions})
         await asyncio.gather(*(self._look_after(call, rooms) for call in calls))
 
     async def _wind_up(self, call: Call) -> None:
@@ -104,33 +108,29 @@ class Watch:
         if call.job is None or now - call.closing_since > _LAST_WORDS_S:
             await self._desk.close_room(call)
 
-    async def _close_orphans(self, rooms: set[str], open_ids: set[str]) -> None:
+    async def _close_orphans(self, rooms: set[str], open_rooms: set[str]) -> None:
         """Close rooms of calls of ours that have ended; other boxes' rooms are not ours."""
         await self._desk.close_leftovers()
-        known = open_ids | {call.session.id for call in self._desk.book}
+        known = open_rooms | {call.room for call in self._desk.book}
         just_now = datetime.now(UTC) - timedelta(seconds=_LAST_WORDS_S)
-        for room in rooms:
-            session_id = room.removeprefix(_ROOM_PREFIX)
-            if not room.startswith(_ROOM_PREFIX) or session_id in known:
-                continue
-            try:
-                session = await asyncio.to_thread(self._desk.store.sessions.get, session_id)
-            except ApplianceError:
-                continue
-            if session.ended_at is not None and session.ended_at < just_now:
+        for room in rooms - known:
+            session = await asyncio.to_thread(self._desk.store.sessions.in_room, room)
+            ended_at = session.ended_at if session else None
+            if ended_at is not None and ended_at < just_now:
                 self._desk.leftovers.add(room)
         self._looked_for_orphans = True
 
     async def _look_after(self, call: Call, rooms: set[str]) -> None:
         """Mend one call; a failure here is no other call's."""
         try:
-            if call.session.room_name not in rooms:
+            if call.room not in rooms:
                 await self._make_again(call)
                 return
-            identities = await self._desk.rooms.identities(call.session.room_name)
+            identities = await self._desk.rooms.identities(call.room)
             call.see(identities)
-            if await self._ended(call, call.caller in identities):
+            if await self._ended(call, any(map(is_caller, identities))):
                 return
+            await self._announce_end(call)
             await self._mend_agent(call)
             if await self._agent_is_due(call):
                 await self._send_or_give_up(call)
@@ -147,7 +147,7 @@ class Watch:
         if over and await self._ended(call, caller_present=False):
             return
         # Without an agent: the one that was there comes back by itself, as the caller does.
-        await self._desk.rooms.create(session.room_name)
+        await self._desk.rooms.create(call.room, shared=call.is_shared)
         now = self._desk.book.clock()
         call.agents_present = set()
         call.agent_missing_since = now
@@ -177,13 +177,31 @@ class Watch:
         await self._desk.end(call.session.id, state, reason)
         return True
 
+    def _left_s(self, call: Call) -> float:
+        longest_s = call.longest_s(self._desk.settings.agent.max_call_s)
+        return call.opened_at + longest_s - self._desk.book.clock()
+
     def _lasted_too_long(self, call: Call) -> bool:
-        return self._desk.book.clock() - call.opened_at > self._desk.settings.agent.max_call_s
+        return self._left_s(call) < 0
+
+    async def _announce_end(self, call: Call) -> None:
+        """Tell the caller once that the longest call is nearly over, and once that it is."""
+        left_s = self._left_s(call)
+        longest_s = call.longest_s(self._desk.settings.agent.max_call_s)
+        if left_s <= FAREWELL_S:
+            notice = "time_is_up"
+        elif left_s <= min(SOON_S, longest_s / 3):
+            notice = "ending_soon"
+        else:
+            return
+        if notice not in call.told:
+            call.told.add(notice)
+            await self._desk.tell(call, notice)
 
     async def _mend_agent(self, call: Call) -> None:
         """One living agent that holds a stream, or one on its way."""
         desk, now = self._desk, self._desk.book.clock()
-        room = call.session.room_name
+        room = call.room
         await self._remove_extra(call, room)
         living = call.living_agents
         if call.job is not None and call.job.identity in living:
@@ -214,7 +232,7 @@ class Watch:
         if not call.dispatch_id or now < call.agent_missing_since + UNTAKEN_S:
             return False
         # No worker was there, as after its own restart; the next moment may have one.
-        if await self._desk.rooms.taken(call.session.room_name, call.dispatch_id):
+        if await self._desk.rooms.taken(call.room, call.dispatch_id):
             call.dispatch_id = ""
             return False
         return True

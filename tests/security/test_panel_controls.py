@@ -17,7 +17,7 @@ from appliance.secrets import LiveKitKeys, livekit_keys
 from appliance.settings import Settings
 from services.panel.access.policy import BODY_BYTES
 from services.panel.app import create_app
-from services.panel.rooms import LiveKitRooms
+from services.panel.rooms import LiveKitRooms, Visitor, caller_identity
 from tests.panel_app import SESSIONS, Panel, box_settings, routes, running_panel, stranger
 
 pytestmark = pytest.mark.security
@@ -218,7 +218,7 @@ async def test_a_callers_token_opens_one_room_and_nothing_else(panel: Panel) -> 
     keys = LiveKitKeys("APIkey", "s" * 48)
     rooms = LiveKitRooms("http://127.0.0.1:7880", keys, 300, Path("agent.sock"))
     try:
-        join = rooms.token(session, "Ann")
+        join = rooms.token(session.room_name, Visitor(caller_identity(session.id), "Ann"))
     finally:
         await rooms.close()
     claims = jwt.decode(join.token, keys.api_secret, algorithms=["HS256"])

@@ -26,7 +26,9 @@ async def test_a_call_gets_a_room_an_agent_and_a_token(panel: Panel) -> None:
     answer = await panel.http.post(SESSIONS, json={"caller_name": "Ann"})
     assert answer.status_code == 201
     made = answer.json()
-    assert set(made) == {"session_id", "room_name", "url", "token", "expires_at"}
+    assert set(made) == {
+        "session_id", "room_name", "url", "token", "expires_at", "max_s", "text_only"
+    }  # fmt: skip
     assert made["url"] == "ws://localhost:8080"
     assert made["token"] == f"token of caller-{made['session_id']} Ann"
     assert panel.rooms.rooms == {made["room_name"]: set()}

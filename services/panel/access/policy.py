@@ -35,6 +35,10 @@ SCOPES: dict[Route, Scope] = {
     ("GET", "/api/v1/sessions"): Scope.READ,
     ("GET", "/api/v1/sessions/{session_id}"): Scope.READ,
     ("GET", "/api/v1/sessions/{session_id}/transcript"): Scope.READ,
+    ("POST", "/api/v1/sessions/{session_id}/feedback"): Scope.CALLS,
+    ("GET", "/api/v1/calls"): Scope.READ,
+    ("GET", "/api/v1/calls/{session_id}"): Scope.READ,
+    ("GET", "/api/v1/calls/{session_id}/export"): Scope.READ,
     ("GET", "/api/v1/openapi.json"): Scope.READ,
     ("GET", "/api/v1/events"): Scope.READ,
     ("POST", "/v1/audio/transcriptions"): Scope.SPEECH,
@@ -42,7 +46,7 @@ SCOPES: dict[Route, Scope] = {
     ("POST", "/v1/audio/speech"): Scope.SPEECH,
     ("POST", "/v1/chat/completions"): Scope.SPEECH,
     ("GET", "/v1/models"): Scope.SPEECH,
-    ("GET", "/v1/models/{model_id:path}"): Scope.SPEECH,
+    ("GET", "/v1/models/{model_id}"): Scope.SPEECH,
 }
 """Which scope a key needs, where it is not ``admin``. The owner has them all."""
 

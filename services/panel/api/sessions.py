@@ -5,39 +5,57 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Query, Request
 
 from appliance.errors import Refused
 from appliance.personas import PersonaName
 from services.panel.desk import Desk
-from services.panel.readiness import Readiness
+from services.panel.opening import (
+    OPENING_ERRORS,
+    QUEUE_ERRORS,
+    TICKET,
+    Asking,
+    Opened,
+    QueuePlace,
+    Wish,
+    open_call,
+    opened,
+    visit_of,
+)
 
+Ticket = Annotated[str, Path(pattern=TICKET)]
 router = APIRouter(prefix="/api/v1/sessions")
 
 
-class NewCall(BaseModel):
+class NewCall(Asking):
     """What a caller may say about the call they want."""
 
-    model_config = ConfigDict(extra="forbid")
     persona: PersonaName | None = None
-    caller_name: str = Field("", max_length=80)
 
 
-@router.post("", status_code=201)
-async def open_session(request: Request, wanted: NewCall | None = None) -> dict[str, Any]:
+@router.post("", status_code=201, responses=OPENING_ERRORS)
+async def open_session(request: Request, wanted: NewCall | None = None) -> Opened:
     """Take a seat and hand out the way into the call's room."""
-    desk, readiness = _desk(request), _readiness(request)
+    desk = _desk(request)
     wanted = wanted or NewCall()
-    await readiness.require()
-    admission = await desk.open(wanted.persona or desk.settings.persona, wanted.caller_name)
-    return {
-        "session_id": admission.session.id,
-        "room_name": admission.session.room_name,
-        "url": media_url(request, desk),
-        "token": admission.join.token,
-        "expires_at": admission.join.expires_at.isoformat(),
-    }
+    wish = Wish(
+        wanted.persona or desk.settings.persona, visit_of(request, wanted.caller_name),
+        wanted.ticket, wanted.queue,
+    )  # fmt: skip
+    session = await open_call(request, wish)
+    return opened(request, session, desk.token(session, session.caller_name))
+
+
+@router.post("/queue/{ticket}", responses=QUEUE_ERRORS)
+async def look_at_queue(request: Request, ticket: Ticket) -> QueuePlace:
+    """Where a ticket stands; a place that is not asked for in 15 s is given up."""
+    return QueuePlace.of(await _desk(request).queue.look(ticket))
+
+
+@router.delete("/queue/{ticket}", status_code=204, responses=QUEUE_ERRORS)
+async def leave_queue(request: Request, ticket: Ticket) -> None:
+    """Give the place up; no error if it is gone already."""
+    _desk(request).queue.leave(ticket)
 
 
 @router.get("")
@@ -88,24 +106,6 @@ async def send_agent(request: Request, session_id: str) -> dict[str, bool]:
     return {"dispatched": await desk.send_agent(call, asked=True)}
 
 
-def media_url(request: Request, desk: Desk) -> str:
-    """Where the caller's client reaches LiveKit: the same address as this API."""
-    settings = desk.settings
-    if settings.livekit.url:
-        return settings.livekit.url
-    host = request.headers["host"]
-    if ":" not in host and settings.front.http_port != 80:
-        # Asked over the unix socket, whose callers name no port.
-        host = f"{host}:{settings.front.http_port}"
-    secure = request.headers.get("x-forwarded-proto") == "https"
-    return f"{'wss' if secure else 'ws'}://{host}"
-
-
 def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
-
-
-def _readiness(request: Request) -> Readiness:
-    readiness: Readiness = request.app.state.readiness
-    return readiness

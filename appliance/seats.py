@@ -1,0 +1,76 @@
+"""How many calls the box takes at once: the owner's number, or what its memory allows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from appliance.catalogue import Catalogue
+from appliance.catalogue.digests import models_in_use
+from appliance.errors import ApplianceError
+from appliance.settings import Settings
+
+PER_CALL_MB = 500
+"""One call's process, its detectors, and its part of the conversation's cache."""
+PROGRAMS_MB = 900
+"""Agent, LiveKit, panel and front door."""
+MOST = 4
+"""More than this is never assumed: whether a machine answers more in good time has to be tried."""
+# For a model whose needs nobody has written down.
+_UNKNOWN_FACTOR = 1.3
+_KEPT_FREE = 0.1
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Seats:
+    """A number of calls, at least 1, and a sentence about where it comes from."""
+
+    count: int
+    why: str
+
+
+def seats_of(settings: Settings) -> Seats:
+    """The setting ``agent.seats``; if that is 0, what fits into the machine's memory.
+
+    Of the memory (the container's, where that is less) a tenth stays free; the programs and the
+    models in use take their part; the rest is divided by what one call needs. The same settings
+    give the same number on the same machine, whatever runs at the moment.
+    """
+    if settings.agent.seats:
+        return Seats(settings.agent.seats, "set by agent.seats")
+    memory_mb = memory_of_machine_mb()
+    needed_mb = PROGRAMS_MB + models_mb(settings)
+    free_mb = int(memory_mb * (1 - _KEPT_FREE)) - needed_mb
+    count = max(1, min(MOST, free_mb // PER_CALL_MB))
+    return Seats(
+        count,
+        f"from memory: {memory_mb:,} MB, of it {needed_mb:,} MB for programs and models, "
+        f"{PER_CALL_MB} MB for each call, at most {MOST}",
+    )
+
+
+def memory_of_machine_mb() -> int:
+    """The machine's memory, or the container's limit where that is less."""
+    total = psutil.virtual_memory().total
+    # Without a limit the file is absent or says "max".
+    with suppress(OSError, ValueError):
+        total = min(total, int(_CONTAINER_LIMIT.read_text()))
+    return total // 2**20
+
+
+def models_mb(settings: Settings) -> int:
+    """What the models in use need in memory; one that is not installed counts as nothing."""
+    try:
+        models = models_in_use(settings, Catalogue(settings))
+    except ApplianceError:
+        # The doctor says what is wrong with them; a call then finds the box not ready anyway.
+        return 0
+    return sum(
+        model.entry.memory_mb
+        or int(sum(path.stat().st_size for path in model.files.values()) / 1e6 * _UNKNOWN_FACTOR)
+        for model in models
+    )

@@ -1,0 +1,188 @@
+"""Who may take the next seat: those who wait come before those who have just come."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from appliance.errors import NotFound, NotReady
+from services.panel.calls import Clock
+
+POLL_S = 2
+"""How often a waiting page asks for its place."""
+UNPOLLED_S = 15.0
+"""A place that nobody asks for any more is given up."""
+HOLD_S = 30.0
+"""How long a seat is held for the one whose turn it is."""
+MOST_WAITING = 100
+MOST_OF_ONE_LINK = 20
+# A full box is asked by many at once; a seat that came free is seen this much later at most.
+_FULL_KEPT_S = 0.25
+
+
+class BoxFull(NotReady):
+    """Every seat is taken or spoken for."""
+
+    def __init__(self, seats: int, before_you: int) -> None:
+        waiting = {0: "", 1: " One caller waits before you."}.get(
+            before_you, f" {before_you} callers wait before you."
+        )
+        lines = "The line is busy." if seats == 1 else f"All {seats} lines are busy."
+        super().__init__(
+            "box_full", lines + waiting, "Try again when a call has ended.", can_retry=True
+        )
+        self.before_you = before_you
+        self.place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where somebody stands in the queue."""
+
+    ticket: str
+    before_you: int
+    your_turn: bool
+
+
+@dataclass(eq=False)
+class _Ticket:
+    id: str
+    link_id: str | None
+    seen_at: float
+    called_at: float | None = None
+
+
+class Queue:
+    """Counts the seats and keeps the line of those who wait.
+
+    Args:
+        seats: how many calls may run at once.
+        count_open: how many run, by the store; called in a thread.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, seats: int, count_open: Callable[[], int], clock: Clock) -> None:
+        self.seats = seats
+        self._count_open = count_open
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._tickets: dict[str, _Ticket] = {}
+        self._open = 0
+        self._full_until = 0.0
+
+    @asynccontextmanager
+    async def seat(self, ticket_id: str | None, link_id: str | None = None) -> AsyncIterator[None]:
+        """While this is held, one seat is free for the one who asked; take it in the store.
+
+        Raises:
+            BoxFull: there is none for them yet.
+            NotFound: there is no such ticket.
+        """
+        self.refuse_at_once(ticket_id)
+        async with self._lock:
+            self.refuse_at_once(ticket_id)
+            await self._settle()
+            if ticket_id is not None:
+                ticket = self._find(ticket_id, link_id)
+                if ticket.called_at is None:
+                    raise BoxFull(self.seats, self._before(ticket))
+            elif self._open + len(self._tickets) >= self.seats:
+                self._full_until = self._clock() + _FULL_KEPT_S
+                raise BoxFull(self.seats, len(self._waiting()))
+            yield
+            self._open += 1
+            if ticket_id is not None:
+                self._tickets.pop(ticket_id, None)
+
+    def refuse_at_once(self, ticket_id: str | None) -> None:
+        """Spare a newcomer's way to the store while it is known to be useless.
+
+        Raises:
+            BoxFull: a moment ago there was no seat.
+        """
+        if ticket_id is None and self._clock() < self._full_until:
+            raise BoxFull(self.seats, len(self._waiting()))
+
+    def wait(self, link_id: str | None = None) -> Place | None:
+        """A place at the end of the line; None if the line is too long.
+
+        Args:
+            link_id: the join link of the guest who waits.
+        """
+        self._drop_the_gone()
+        of_link = sum(1 for one in self._tickets.values() if one.link_id == link_id)
+        if len(self._tickets) >= MOST_WAITING or (link_id and of_link >= MOST_OF_ONE_LINK):
+            return None
+        ticket = _Ticket(secrets.token_urlsafe(16), link_id, self._clock())
+        self._tickets[ticket.id] = ticket
+        return self._place(ticket)
+
+    async def look(self, ticket_id: str, link_id: str | None = None) -> Place:
+        """Where this ticket stands now; keeps it alive.
+
+        Raises:
+            NotFound: there is no such ticket, or it was given up.
+        """
+        async with self._lock:
+            self._drop_the_gone()
+            ticket = self._find(ticket_id, link_id)
+            ticket.seen_at = self._clock()
+            await self._settle()
+            return self._place(self._find(ticket_id, link_id))
+
+    def leave(self, ticket_id: str, link_id: str | None = None) -> None:
+        """Give a place up; no error if it is gone already."""
+        found = self._tickets.get(ticket_id)
+        if found is not None and found.link_id == link_id:
+            del self._tickets[ticket_id]
+            self.freed()
+
+    def freed(self) -> None:
+        """A seat may have come free."""
+        self._full_until = 0.0
+
+    async def line(self) -> dict[str, int]:
+        """Seats, calls, seats held for those whose turn it is, and those who wait."""
+        async with self._lock:
+            await self._settle()
+            waiting = len(self._waiting())
+        held = len(self._tickets) - waiting
+        return {"seats": self.seats, "open": self._open, "held": held, "waiting": waiting}
+
+    async def _settle(self) -> None:
+        """Drop who is gone, count the calls, and call as many of the line as there are seats."""
+        self._drop_the_gone()
+        self._open = await asyncio.to_thread(self._count_open)
+        held = sum(1 for ticket in self._tickets.values() if ticket.called_at is not None)
+        free = self.seats - self._open - held
+        for ticket in self._waiting()[: max(0, free)]:
+            ticket.called_at = self._clock()
+
+    def _drop_the_gone(self) -> None:
+        now = self._clock()
+        for ticket in list(self._tickets.values()):
+            late = ticket.called_at is not None and now - ticket.called_at > HOLD_S
+            if late or now - ticket.seen_at > UNPOLLED_S:
+                del self._tickets[ticket.id]
+                self.freed()
+
+    def _waiting(self) -> list[_Ticket]:
+        return [ticket for ticket in self._tickets.values() if ticket.called_at is None]
+
+    def _before(self, ticket: _Ticket) -> int:
+        return self._waiting().index(ticket)
+
+    def _place(self, ticket: _Ticket) -> Place:
+        called = ticket.called_at is not None
+        return Place(ticket.id, 0 if called else self._before(ticket), called)
+
+    def _find(self, ticket_id: str, link_id: str | None) -> _Ticket:
+        found = self._tickets.get(ticket_id)
+        if found is None or found.link_id != link_id:
+            raise NotFound(
+                "ticket_unknown", "This place in the line is gone.", "Ask for a call again."
+            )
+        return found
