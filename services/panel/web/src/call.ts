@@ -1,18 +1,11 @@
 /** One call: the session, the room, and what both say. */
 
-import {
-  ConnectionState,
-  DisconnectReason,
-  EngineEvent,
-  type Participant,
-  type RemoteTrack,
-  Room,
-  RoomEvent,
-  Track,
-} from "livekit-client";
+import { ConnectionState, DisconnectReason, type RemoteTrack, RoomEvent } from "livekit-client";
 import { AgentWatch } from "./agentwatch";
-import { dispatchAgain, endSession, openSession, type Session } from "./api";
-import { Meter } from "./meter";
+import type { Session } from "./api";
+import type { CallEvents, Gear } from "./callevents";
+import { Ear } from "./ear";
+import { LineWatch } from "./line";
 import { CallerMicrophone } from "./microphone";
 import {
   AGENT_ABSENT,
@@ -21,63 +14,48 @@ import {
   ELSEWHERE,
   LOST,
   NOT_CONNECTED,
-  NOT_SENT,
   type Problem,
+  replacedMicrophone,
   SOUND_BLOCKED,
   UNREACHABLE,
 } from "./problems";
-import { join, rejoin, RETRY_EVERY_MS, RETRY_FOR_MS } from "./rejoin";
-import { type Microphone, type Phase, phaseOfAgent } from "./state";
+import { Outbox } from "./outbox";
+import { Seat } from "./queue";
+import { join, rejoin } from "./rejoin";
+import { agentOf, newRoom } from "./room";
+import { type Phase, phaseOfAgent } from "./state";
 import { receiveNotices, receiveTranscript } from "./streams";
 import { Transcript } from "./transcript";
-
-export interface Ending {
-  /** Undefined: no session had been opened. */
-  sessionId: string | undefined;
-  seconds: number;
-  /** Undefined: the call ended as calls do. */
-  problem: Problem | undefined;
-  /** Fulfilled when the box knows that the call is over. */
-  closed: Promise<void>;
-}
-
-export interface CallEvents {
-  phase(phase: Phase): void;
-  microphone(state: Microphone): void;
-  transcript(): void;
-  problem(problem: Problem): void;
-  /** A problem of this code is no longer true. */
-  solved(code: string): void;
-  ended(ending: Ending): void;
-}
+import { receiveTurns } from "./waterfall";
 
 const ASKING_AFTER_MS = 400;
 
 export class Call {
   readonly transcript = new Transcript();
-  readonly #room = new Room({
-    adaptiveStream: false,
-    dynacast: false,
-    // The microphone outlives a lost room, so that nobody is asked for it again.
-    stopLocalTrackOnUnpublish: false,
-    reconnectPolicy: {
-      nextRetryDelayInMs: ({ elapsedMs }) => (elapsedMs < RETRY_FOR_MS ? RETRY_EVERY_MS : null),
-    },
-  });
+  readonly #room = newRoom();
   readonly #watch = new AgentWatch({ late: () => this.#agentLate(), lost: () => this.#agentLost() });
   readonly #sound = new AudioContext();
-  readonly #microphone = new CallerMicrophone(this.#room, this.#sound, () => this.#microphoneGone());
-  readonly #outbox: string[] = [];
-  readonly #began = performance.now();
+  readonly #line = new LineWatch(this.#room, (text) => this.events.line(text));
+  readonly #ear: Ear;
+  readonly #microphone: CallerMicrophone;
+  readonly #seat: Seat;
+  readonly #outbox: Outbox;
+  #began = performance.now();
   #phase: Phase = "ready";
   #session: Session | undefined;
   #connected = false;
   #over = false;
-  #restarting = false;
-  #ear: Meter | undefined;
   #noticed: string | undefined;
 
-  constructor(private readonly events: CallEvents) {
+  constructor(
+    private readonly gear: Gear,
+    private readonly events: CallEvents,
+  ) {
+    this.#outbox = new Outbox(this.#room, events);
+    this.#ear = new Ear(this.#sound, gear.speaker);
+    const device = { gone: () => this.#microphoneGone(), replaced: (label: string) => this.#replaced(label) };
+    this.#microphone = new CallerMicrophone(this.#room, this.#sound, device, gear.microphone);
+    this.#seat = new Seat(gear.api, (beforeYou) => this.#queued(beforeYou));
     this.#listen();
   }
 
@@ -89,12 +67,18 @@ export class Call {
     await this.useMicrophone();
     if (this.#over) return;
     try {
-      this.#session = await openSession();
-      if (this.#over) {
-        await endSession(this.#session.session_id);
-        return;
+      const session = await this.#seat.take(this.gear.wish);
+      if (!session) return;
+      this.#session = session;
+      this.#began = performance.now();
+      if (this.#over) return await this.gear.api.end(session.session_id);
+      this.events.seated(session.max_s ?? undefined);
+      if (this.#phase === "queued") {
+        this.#setPhase("connecting");
+        await this.useMicrophone();
+        if (this.#over) return;
       }
-      await join(this.#room, this.#session);
+      await join(this.#room, session);
     } catch (error) {
       this.#finish(error instanceof CallProblem ? error.problem : NOT_CONNECTED, true);
       return;
@@ -104,6 +88,7 @@ export class Call {
 
   /** Ask for the microphone, first or again; without one the call goes on in writing. */
   async useMicrophone(): Promise<void> {
+    if (this.gear.textOnly) return this.events.microphone("off");
     const before = this.#phase;
     // A browser that has been allowed before answers at once: then nobody is told to allow it.
     const asking = setTimeout(() => {
@@ -124,6 +109,18 @@ export class Call {
     if (!this.#connected) this.#setPhase(before);
   }
 
+  /** Go on with another microphone; empty: the system's own choice. */
+  async useDevice(id: string): Promise<void> {
+    await this.#microphone.use(id).catch((error: unknown) => {
+      if (error instanceof CallProblem) this.events.problem(error.problem);
+    });
+  }
+
+  /** Go on playing on another speaker; empty: the system's own choice. */
+  useSpeaker(id: string): void {
+    this.#ear.useSpeaker(id);
+  }
+
   /** Stop or resume what the microphone sends. */
   async mute(muted: boolean): Promise<void> {
     if (await this.#microphone.mute(muted)) this.events.microphone(muted ? "muted" : "on");
@@ -131,7 +128,7 @@ export class Call {
 
   /** Say something in writing. It waits until an agent is there to read it. */
   async send(text: string): Promise<void> {
-    this.#outbox.push(text);
+    this.#outbox.put(text);
     this.transcript.typed(text);
     this.events.transcript();
     await this.#flush();
@@ -148,10 +145,20 @@ export class Call {
     this.#finish(undefined, true);
   }
 
+  /** The page is being left: a place in the queue is given back. A call ends by itself. */
+  leaving(): void {
+    if (!this.#session) this.#seat.giveUp();
+  }
+
   /** Loudness of whoever has the word, 0 to 1. */
   level(): number {
     if (this.#over) return 0;
-    return this.#phase === "speaking" ? (this.#ear?.read() ?? 0) : this.#microphone.level();
+    return this.#phase === "speaking" ? this.#ear.level() : this.#microphone.level();
+  }
+
+  /** Loudness of the caller, 0 to 1. */
+  inputLevel(): number {
+    return this.#over ? 0 : this.#microphone.level();
   }
 
   #listen(): void {
@@ -162,14 +169,12 @@ export class Call {
       .on(RoomEvent.ParticipantActive, refresh)
       .on(RoomEvent.ParticipantAttributesChanged, refresh)
       .on(RoomEvent.ConnectionStateChanged, refresh)
-      .on(RoomEvent.Reconnecting, () => {
-        this.#restarting = true;
-      })
       .on(RoomEvent.TrackSubscribed, (track) => this.#hear(track))
-      .on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
+      .on(RoomEvent.TrackUnsubscribed, (track) => this.#ear.forget(track))
       .on(RoomEvent.AudioPlaybackStatusChanged, () => this.#playback())
       .on(RoomEvent.Disconnected, (reason) => this.#disconnected(reason));
     receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
+    receiveTurns(this.#room, (turn) => this.events.turn(turn));
     receiveNotices(this.#room, (notice) => {
       this.#noticed = notice.code;
       this.events.problem(notice);
@@ -178,24 +183,9 @@ export class Call {
 
   async #joined(): Promise<void> {
     this.#connected = true;
-    this.#restarting = false;
-    // The room calls itself connected before its engine sends again; text given to it in between
-    // is dropped without a word. The engine's flag falls after this event.
-    this.#room.engine.on(EngineEvent.Restarted, () =>
-      setTimeout(() => {
-        this.#restarting = false;
-        this.#refresh();
-      }),
-    );
+    this.#outbox.joined(() => this.#refresh());
     this.#refresh();
     await this.#microphone.publish();
-  }
-
-  #agent(): Participant | undefined {
-    // Where a dead agent still lingers, the newest is the living one.
-    return [...this.#room.remoteParticipants.values()]
-      .filter((participant) => participant.isAgent || participant.identity.startsWith("agent-"))
-      .sort((a, b) => (b.joinedAt?.getTime() ?? 0) - (a.joinedAt?.getTime() ?? 0))[0];
   }
 
   #refresh(): void {
@@ -205,7 +195,7 @@ export class Call {
       this.#setPhase("reconnecting");
       return;
     }
-    const agent = this.#agent();
+    const agent = agentOf(this.#room);
     if (agent) {
       this.#watch.present();
       this.events.solved(AGENT_LATE.code);
@@ -231,13 +221,20 @@ export class Call {
     if (!this.#over) this.events.microphone("missing");
   }
 
+  #replaced(label: string): void {
+    if (!this.#over) this.events.problem(replacedMicrophone(label));
+  }
+
+  #queued(beforeYou: number): void {
+    if (this.#over) return;
+    // Nobody is to feel listened to while they wait.
+    this.#microphone.stop();
+    this.#setPhase("queued");
+    this.events.queued(beforeYou);
+  }
+
   #hear(track: RemoteTrack): void {
-    if (track.kind !== Track.Kind.Audio) return;
-    const element = track.attach();
-    element.hidden = true;
-    document.body.append(element);
-    this.#ear?.close();
-    this.#ear = new Meter(this.#sound, track.mediaStreamTrack);
+    if (this.#ear.hear(track)) this.#line.follow(track);
   }
 
   #playback(): void {
@@ -248,25 +245,13 @@ export class Call {
 
   async #flush(): Promise<void> {
     if (this.#phase !== "listening" && this.#phase !== "thinking" && this.#phase !== "speaking") return;
-    // One who is listed but not yet active would not receive it, and nobody would say so.
-    if (!this.#agent()?.isActive || this.#restarting) return;
-    for (let text = this.#outbox.shift(); text !== undefined; text = this.#outbox.shift()) {
-      try {
-        await this.#room.localParticipant.sendText(text, { topic: "lk.chat" });
-        this.events.solved(NOT_SENT.code);
-      } catch {
-        // It goes out when the line is back: every change in the room tries again.
-        this.#outbox.unshift(text);
-        this.events.problem(NOT_SENT);
-        return;
-      }
-    }
+    await this.#outbox.flush();
   }
 
   #agentLate(): void {
     if (!this.#session || this.#over) return;
     this.events.problem(AGENT_LATE);
-    dispatchAgain(this.#session.session_id).catch((error: unknown) => {
+    this.gear.api.dispatchAgain(this.#session.session_id).catch((error: unknown) => {
       if (!this.#over) this.events.problem(error instanceof CallProblem ? error.problem : UNREACHABLE);
     });
   }
@@ -295,7 +280,7 @@ export class Call {
     this.#connected = false;
     this.#watch.present();
     this.#setPhase("reconnecting");
-    switch (await rejoin(this.#room, this.#session, () => this.#over)) {
+    switch (await rejoin(this.#room, this.#session, (id) => this.gear.api.state(id), () => this.#over)) {
       case "back":
         return this.#joined();
       case "ended":
@@ -310,6 +295,8 @@ export class Call {
     this.#setPhase(this.#session ? "ended" : "ready");
     this.#over = true;
     this.#watch.present();
+    this.#line.stop();
+    this.#seat.giveUp();
     this.#microphone.stop();
     const seconds = (performance.now() - this.#began) / 1000;
     const sessionId = this.#session?.session_id;
@@ -321,7 +308,7 @@ export class Call {
     // First the room: a connection that the box closes under the page is an error to the browser.
     await this.#room.disconnect();
     try {
-      if (sessionId !== undefined) await endSession(sessionId);
+      if (sessionId !== undefined) await this.gear.api.end(sessionId);
     } catch {
       // The box ends the session by itself when it sees that the caller has left.
     }

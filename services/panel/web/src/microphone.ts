@@ -1,33 +1,46 @@
-/** The caller's microphone: opened, sent, muted, and kept while the call connects. */
+/** The caller's microphone: opened, sent, muted, changed, and kept while the call connects. */
 
 import { createLocalAudioTrack, type LocalAudioTrack, type Room, RoomEvent, Track, TrackEvent } from "livekit-client";
+import { constraints } from "./devices";
 import { Meter } from "./meter";
 import { CallProblem, INSECURE, microphoneProblem } from "./problems";
+
+export interface MicrophoneEvents {
+  /** The device was taken away, and there is no other, or it cannot be sent. */
+  gone(): void;
+  /** The device was taken away, and the call goes on through this one. */
+  replaced(label: string): void;
+}
 
 export class CallerMicrophone {
   #track: LocalAudioTrack | undefined;
   #meter: Meter | undefined;
+  #published = false;
+  /** The device has ended, and the client looks for another. */
+  #ended = false;
 
-  /** @param gone called when the device was taken away or cannot be sent. */
   constructor(
     private readonly room: Room,
     private readonly sound: AudioContext,
-    private readonly gone: () => void,
+    private readonly events: MicrophoneEvents,
+    private device: string,
   ) {}
 
   /** Ask for the device and begin to keep what it hears. @throws CallProblem with a sentence for people. */
   async open(): Promise<void> {
     if (!window.isSecureContext || !navigator.mediaDevices) throw new CallProblem(INSECURE);
     try {
-      const track = await createLocalAudioTrack({
-        echoCancellation: true,
-        noiseSuppression: true,
-        autoGainControl: true,
+      const track = await createLocalAudioTrack(constraints(this.device));
+      track.on(TrackEvent.Ended, () => this.#end(track));
+      track.on(TrackEvent.Restarted, () => this.#restarted(track));
+      // What the client does when it finds no other device.
+      track.on(TrackEvent.Muted, () => {
+        if (this.#ended) this.#lose(track);
       });
-      track.once(TrackEvent.Ended, () => this.#lose(track));
       // publishDefaults.preConnectBuffer acts only where the room opens the microphone itself.
       if (typeof MediaRecorder !== "undefined") track.startPreConnectBuffer();
       this.#track = track;
+      this.#published = this.#ended = false;
       this.#meter = new Meter(this.sound, track.mediaStreamTrack);
     } catch (error) {
       throw new CallProblem(microphoneProblem(error));
@@ -48,11 +61,22 @@ export class CallerMicrophone {
         audioPreset: { maxBitrate: 64_000 },
         dtx: false,
       });
+      this.#published = true;
       // An agent that is there already subscribes before the client listens for it, and the buffer
       // would run on for ten seconds while the agent waits for its end.
       void subscribed.then(() => track.stopPreConnectBuffer());
     } catch {
       this.#lose(track);
+    }
+  }
+
+  /** Go on with another device; empty: the system's own choice. @throws CallProblem it cannot be opened. */
+  async use(device: string): Promise<void> {
+    this.device = device;
+    try {
+      await this.#track?.setDeviceId(device ? { ideal: device } : "default");
+    } catch (error) {
+      throw new CallProblem(microphoneProblem(error));
     }
   }
 
@@ -65,20 +89,38 @@ export class CallerMicrophone {
 
   /** Loudness, 0 to 1. */
   level(): number {
-    return this.#meter?.read() ?? 0;
+    return this.#track?.isMuted ? 0 : (this.#meter?.read() ?? 0);
   }
 
   /** Give the device back. */
   stop(): void {
-    this.#track?.stop();
+    const track = this.#track;
     this.#track = undefined;
+    track?.stop();
     this.#meter?.close();
     this.#meter = undefined;
+  }
+
+  #end(track: LocalAudioTrack): void {
+    if (track !== this.#track) return;
+    // A track in the room is restarted by the client with another device, or muted; one that was
+    // muted already, or not yet sent, is left as it is.
+    if (this.#published && !track.isMuted) this.#ended = true;
+    else this.#lose(track);
+  }
+
+  #restarted(track: LocalAudioTrack): void {
+    if (track !== this.#track) return;
+    this.#meter?.close();
+    this.#meter = new Meter(this.sound, track.mediaStreamTrack);
+    if (this.#ended) this.events.replaced(track.mediaStreamTrack.label);
+    this.#ended = false;
   }
 
   #lose(track: LocalAudioTrack): void {
     if (track !== this.#track) return;
     this.stop();
-    this.gone();
+    if (this.#published) void this.room.localParticipant.unpublishTrack(track).catch(() => undefined);
+    this.events.gone();
   }
 }

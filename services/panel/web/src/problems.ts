@@ -1,5 +1,7 @@
 /** What can go wrong, as a sentence and what to do. */
 
+import type { Place } from "./api";
+
 export interface Problem {
   code: string;
   message: string;
@@ -10,6 +12,17 @@ export interface Problem {
 export class CallProblem extends Error {
   constructor(readonly problem: Problem) {
     super(problem.message);
+  }
+}
+
+/** Every seat is taken. */
+export class BoxFull extends CallProblem {
+  /** @param place where the caller may wait; undefined: the box keeps no queue for them. */
+  constructor(
+    problem: Problem,
+    readonly place: Place | undefined,
+  ) {
+    super(problem);
   }
 }
 
@@ -67,8 +80,23 @@ export const NOT_SENT: Problem = {
   hint: "It is sent as soon as the line is back.",
 };
 
-/** What to say about a call that the box ended in this state; undefined: nothing. */
-export function badEnd(state: string): Problem | undefined {
+/** The call goes on with another microphone than before. */
+export function replacedMicrophone(label: string): Problem {
+  return {
+    code: "microphone_replaced",
+    message: "Your microphone was unplugged.",
+    hint: label ? `The call goes on through ${label}.` : "The call goes on through another one.",
+  };
+}
+
+/** The reason that a call carries which was ended from the page of all calls. */
+export const ENDED_BY_OWNER = "the owner ended the call";
+
+/** What to say about a call that the box ended in this state for this reason; undefined: nothing. */
+export function badEnd(state: string, reason: string): Problem | undefined {
+  if (reason === ENDED_BY_OWNER) {
+    return { code: "ended_by_owner", message: "The owner of the box ended the call.", hint: "" };
+  }
   switch (state) {
     case "timed_out":
       return {

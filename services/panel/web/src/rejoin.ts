@@ -1,7 +1,7 @@
 /** Goes back into a room that was lost, as long as the box still holds the call. */
 
 import type { Room } from "livekit-client";
-import { type Session, sessionState } from "./api";
+import type { Session } from "./api";
 
 export const RETRY_EVERY_MS = 400;
 export const RETRY_FOR_MS = 60_000;
@@ -23,11 +23,12 @@ export async function join(room: Room, session: Session): Promise<void> {
 export async function rejoin(
   room: Room,
   session: Session,
+  stateOf: (id: string) => Promise<string>,
   given: () => boolean,
 ): Promise<"back" | "ended" | "lost"> {
   const until = performance.now() + RETRY_FOR_MS;
   while (performance.now() < until && !given()) {
-    const state = await sessionState(session.session_id).catch(() => undefined);
+    const state = await stateOf(session.session_id).catch(() => undefined);
     if (state !== undefined && state !== "active") return "ended";
     try {
       await join(room, session);

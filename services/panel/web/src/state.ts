@@ -3,6 +3,7 @@
 export type Phase =
   | "ready"
   | "asking"
+  | "queued"
   | "connecting"
   | "waiting"
   | "listening"
@@ -11,7 +12,8 @@ export type Phase =
   | "reconnecting"
   | "ended";
 
-export type Microphone = "on" | "muted" | "missing";
+/** off: this call is held in writing. */
+export type Microphone = "on" | "muted" | "missing" | "off";
 
 export interface Words {
   title: string;
@@ -39,21 +41,30 @@ export function inCall(phase: Phase): boolean {
 
 /** What to show in this phase; `name` is who answers. */
 export function words(phase: Phase, microphone: Microphone, name: string): Words {
+  const heard = microphone === "on";
   switch (phase) {
     case "ready":
-      return { title: `Talk with ${name}`, detail: "Press the button and speak, as you would to a person." };
+      return {
+        title: `Talk with ${name}`,
+        detail:
+          microphone === "off"
+            ? "This call is held in writing; the answers are spoken too."
+            : "Press the button and speak, as you would to a person.",
+      };
     case "asking":
       return { title: "May we listen?", detail: "Your browser asks for the microphone. Allow it to speak." };
+    case "queued":
+      return { title: "All seats are taken", detail: "You are let in by yourself." };
     case "connecting":
       return { title: "Connecting", detail: "This takes a moment." };
     case "waiting":
-      return { title: `Waiting for ${name}`, detail: "You can speak already; it will be heard." };
+      return { title: `Waiting for ${name}`, detail: heard ? "You can speak already; it will be heard." : "It will be there in a moment." };
     case "listening":
       return listening(microphone, name);
     case "thinking":
       return { title: "Thinking", detail: `${name} is about to answer.` };
     case "speaking":
-      return { title: "Speaking", detail: microphone === "on" ? "Just speak to interrupt." : "" };
+      return { title: "Speaking", detail: heard ? "Just speak to interrupt." : "" };
     case "reconnecting":
       return { title: "Reconnecting", detail: "One moment, the talk goes on by itself." };
     case "ended":
@@ -69,6 +80,8 @@ function listening(microphone: Microphone, name: string): Words {
       return { title: "Muted", detail: `${name} cannot hear you. Typing still works.` };
     case "missing":
       return { title: "Reading", detail: `There is no microphone. Type to ${name} below.` };
+    case "off":
+      return { title: "Reading", detail: `Type to ${name} below.` };
   }
 }
 
@@ -76,4 +89,10 @@ function listening(microphone: Microphone, name: string): Words {
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/** A time on a clock: "0:07", "12:40". */
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

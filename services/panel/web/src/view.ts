@@ -1,15 +1,10 @@
 /** The page itself: finds its elements once and shows what it is told. */
 
 import type { Turn } from "./api";
+import { element, optional } from "./dom";
 import type { Problem } from "./problems";
-import { inCall, type Microphone, type Phase, words } from "./state";
+import { clock, inCall, type Microphone, type Phase, words } from "./state";
 import type { Line } from "./transcript";
-
-function element<T extends HTMLElement>(id: string): T {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`The page has no element ${id}`);
-  return found as T;
-}
 
 export class View {
   readonly start = element<HTMLButtonElement>("start");
@@ -23,14 +18,19 @@ export class View {
   readonly #detail = element("detail");
   readonly #muteLabel = element("mute-label");
   readonly #dock = element("dock");
-  readonly #notices = element("notices");
+  readonly #notices = element("call-notices");
   readonly #words = element("words");
   readonly #lines = element("lines");
   readonly #footnote = element("footnote");
   readonly #startLabel = element("start-label");
-  readonly #name = this.#main.dataset["name"] ?? "the assistant";
+  readonly #endLabel = element("end-label");
+  readonly #clock = element("clock");
+  readonly #line = element("line");
+  readonly #level = element<HTMLMeterElement>("input-level");
+  readonly #before = optional("before");
+  #name = this.#main.dataset["name"] ?? "the assistant";
   #phase: Phase = "ready";
-  #microphone: Microphone = "on";
+  #microphone: Microphone = this.#main.dataset["microphone"] === "off" ? "off" : "on";
 
   /** Show this phase, and move the keyboard's focus to where the caller goes on. */
   showPhase(phase: Phase): void {
@@ -44,6 +44,23 @@ export class View {
   showMicrophone(microphone: Microphone): void {
     this.#microphone = microphone;
     this.#update();
+  }
+
+  /** Somebody else answers from now on. */
+  showName(name: string): void {
+    this.#name = name;
+    this.#update();
+  }
+
+  /** Say how long the call has lasted, and how long it may, in seconds. */
+  showClock(seconds: number, maxS: number | undefined): void {
+    const text = maxS === undefined ? clock(seconds) : `${clock(seconds)} of ${clock(maxS)}`;
+    if (this.#clock.textContent !== text) this.#clock.textContent = text;
+  }
+
+  /** Say how good the connection is. */
+  showLine(text: string): void {
+    this.#line.textContent = text;
   }
 
   /** Say something under the title, e.g. how long the call was. */
@@ -110,20 +127,23 @@ export class View {
     this.#footnote.hidden = text === "";
   }
 
-  /** Let the indicator follow this loudness, 0 to 1. */
-  showLevel(level: number): void {
+  /** Let the indicator follow the loudness of whoever speaks, and the meter the caller's, 0 to 1. */
+  showLevel(level: number, own: number): void {
     this.#orb.style.setProperty("--level", level.toFixed(3));
+    this.#level.value = own;
   }
 
   #update(): void {
     const { title, detail } = words(this.#phase, this.#microphone, this.#name);
     const calling = inCall(this.#phase);
-    document.body.dataset["phase"] = this.#phase;
-    document.body.dataset["microphone"] = this.#microphone;
+    this.#main.dataset["phase"] = this.#phase;
+    this.#main.dataset["microphone"] = this.#microphone;
     if (this.#title.textContent !== title) this.#title.textContent = title;
     this.#detail.textContent = detail;
     this.start.hidden = calling;
-    this.#startLabel.textContent = this.#phase === "ended" ? "Talk again" : "Start talking";
+    if (this.#before) this.#before.hidden = calling;
+    this.#endLabel.textContent = this.#phase === "queued" ? "Stop waiting" : "End call";
+    this.#startLabel.textContent = this.#phase === "ended" ? "Talk again" : this.#microphone === "off" ? "Start" : "Start talking";
     this.#dock.hidden = !calling;
     this.mute.setAttribute("aria-pressed", String(this.#microphone === "muted"));
     this.mute.disabled = this.#phase === "asking";

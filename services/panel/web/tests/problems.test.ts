@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { microphoneProblem, refusal, UNREACHABLE } from "../src/problems";
+import { badEnd, ENDED_BY_OWNER, microphoneProblem, refusal, UNREACHABLE } from "../src/problems";
 
 function thrown(name: string): Error {
   return Object.assign(new Error("inner words"), { name });
@@ -35,4 +35,11 @@ test("a refusal without words still says what to do", () => {
 
 test("a front door without a panel behind it is a box that does not answer", () => {
   assert.equal(refusal(502, null), UNREACHABLE);
+});
+
+test("an end that was not the caller's own is explained", () => {
+  assert.equal(badEnd("completed", ""), undefined);
+  assert.match(badEnd("completed", ENDED_BY_OWNER)?.message ?? "", /owner/);
+  assert.equal(badEnd("timed_out", "")?.code, "timed_out");
+  assert.equal(badEnd("failed", "the agent stopped")?.code, "failed");
 });
