@@ -98,6 +98,7 @@ def caddyfile(settings: Settings, name: str) -> str:
         own_socket=_caddy_quoted(f"unix/{settings.socket(name)}|0600"),
         livekit_port=settings.livekit.port,
         panel=_caddy_quoted(f"unix/{settings.socket('panel')}"),
+        speech_mb=settings.stt.max_upload_mb + 1,
         storage=_caddy_quoted(str(settings.run_dir / "caddy")),
     )
 

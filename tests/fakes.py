@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from appliance.errors import ApplianceError, BadInput
-from appliance.serving import Engine
+from appliance.serving import Engine, Pause
 from appliance.status import BoxStatus
 
 WAIT_S = 5.0
@@ -50,7 +50,7 @@ class FakeEngine(Engine[Script, str]):
     def _sample(self) -> None:
         self.threads.add(threading.get_ident())
 
-    def _run(self, request: Script, stop: threading.Event) -> Iterator[str]:
+    def _run(self, request: Script, stop: threading.Event) -> Iterator[str | Pause]:
         self.threads.add(threading.get_ident())
         self.order.append(request)
         request.started.set()

@@ -16,11 +16,13 @@ from appliance.settings import Settings
 from appliance.store import open_store
 from services.panel import answers, events, internal, pages
 from services.panel.access.gate import Gate, check_same_route
+from services.panel.api import calls as calls_api
 from services.panel.api import health, sessions, speech
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.pages import home, talk
+from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
 from services.panel.speech.services import Services
@@ -65,14 +67,15 @@ def create_app(
         desk = Desk(settings, store, rooms(settings), clock)
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch
-        task = asyncio.create_task(watch.run()) if watching else None
+        app.state.purge = purge = Purge(settings, store)
+        loops = (watch.run(), purge.run()) if watching else ()
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:
-            if task is not None:
+            for task in tasks:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*tasks, return_exceptions=True)
             await app.state.services.close()
             await desk.rooms.close()
             await asyncio.to_thread(store.close)
@@ -87,7 +90,7 @@ def create_app(
     app.state.bus = events.Bus()
     app.state.readiness = Readiness(status or status_of(settings))
     answers.install(app)
-    for module in (health, sessions, speech, events, home, talk, internal):
+    for module in (health, sessions, calls_api, speech, events, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

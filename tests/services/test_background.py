@@ -83,7 +83,7 @@ async def test_a_callers_question_overtakes_a_story_and_the_story_goes_on(
         begun = asyncio.Event()
         story = asyncio.create_task(told(other, body, begun))
         await begun.wait()
-        beside = []
+        beside: list[tuple[float, int]] = []
         while not story.done() and len(beside) < TURNS:
             beside.append(await first_words(http, 30 + len(beside)))
         disturbed = await story

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unit
 class Steps(FakeEngine):
     """An engine whose every chunk waits to be let through, and which tells the order of them."""
 
-    def __init__(self, **how: int) -> None:
-        super().__init__(**how)
+    def __init__(self, concurrency: int = 1, queue_limit: int = 32) -> None:
+        super().__init__(concurrency=concurrency, queue_limit=queue_limit)
         self.log: list[tuple[Script, int]] = []
 
     def _run(self, request: Script, stop: threading.Event) -> Iterator[str | Pause]:

@@ -1,0 +1,1 @@
+"""The speech services for other programs, behind the panel's door and below every call."""
