@@ -112,15 +112,30 @@ class Apologies:
             # The session closes; there is nobody to speak to.
             return None
         self._on_said(handle, line.words)
-        task = asyncio.create_task(self._notify(line), name="apology.notify")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.notice(line.code, line.words)
         return handle
 
     def not_caught(self) -> None:
         """The caller spoke at some length and no word was heard."""
         if not self._is_speaking and self._session.agent_state == "listening":
             self._speak(NOT_CAUGHT)
+
+    def models_changing(self, notice: str) -> bool:
+        """A model is being changed: say so unless somebody is speaking; whether it was told.
+
+        Somebody who speaks is told when they have finished, an agent that speaks is not cut.
+        """
+        if self._session.user_state == "speaking":
+            return False
+        if self._session.agent_state == "listening":
+            self.say(ONE_MOMENT)
+        self.notice("models_changing", notice)
+        return True
+
+    def notice(self, code: str, message: str) -> None:
+        """Tell the page alone."""
+        if not self._closed:
+            self._told(self._publish(json.dumps({"code": code, "message": message}), TOPIC))
 
     def new_attempt(self) -> None:
         """The model is asked again, so an earlier failure may not matter any more."""
@@ -170,5 +185,7 @@ class Apologies:
                 line, self._waiting = self._waiting, None
                 self._speak(line)
 
-    async def _notify(self, line: Line) -> None:
-        await self._publish(json.dumps({"code": line.code, "message": line.words}), TOPIC)
+    def _told(self, publishing: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(publishing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -22,6 +22,7 @@ from services.agent.apology import BACK, Apologies
 from services.agent.ending import Ending
 from services.agent.mind import first_context, fit, read_ahead
 from services.agent.panel_line import PanelLine
+from services.agent.patience import CHANGED, CHANGING, Patience
 from services.agent.speaker import Speaker
 from services.agent.talk import Detectors, Talk
 from services.agent.turns import TurnLog
@@ -101,7 +102,8 @@ class Call:
             self._session, lambda: self._turns.is_open, self._publish, self._turns.apologised
         )
         self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
-        self._reading: asyncio.Task[None] | None = None
+        self._patience = Patience(self._settings)
+        self._tasks: list[asyncio.Task[None]] = []
         self._session.on("close", self._on_close)
 
     async def run(self) -> None:
@@ -140,9 +142,18 @@ class Call:
             self._turns.greet(self._session.say(persona.greeting))
         prompt = fit(speaker.chat_ctx, budget, frozenset())
         # Not awaited: a job whose first part still runs is ended late.
-        self._reading = asyncio.create_task(
-            read_ahead(self._settings, persona, plan.session_id, prompt), name="call.read_ahead"
-        )
+        self._tasks = [
+            asyncio.create_task(
+                read_ahead(self._settings, persona, plan.session_id, prompt), name="call.read_ahead"
+            ),
+            asyncio.create_task(
+                self._patience.announce(
+                    lambda: self._apologies.models_changing(CHANGING),
+                    lambda: self._apologies.notice("models_changing", CHANGED),
+                ),
+                name="call.announce",
+            ),
+        ]
 
     async def finish(self) -> None:
         """Write how the call ended, tell the panel and close the room. Before the room is left.
@@ -151,8 +162,8 @@ class Call:
         """
         self._ending.close()
         self._apologies.close()
-        if self._reading is not None:
-            self._reading.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._turns.aclose()
         if self._ending.handed_over:
             log.info("call_handed_over", reason=self._ending.reason)

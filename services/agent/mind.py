@@ -14,6 +14,7 @@ from appliance.personas import Persona
 from appliance.settings import Settings
 from appliance.store import Turn
 from services.agent.apology import LINES
+from services.agent.patience import Patience, PatientTransport
 from services.agent.upstream import PRIORITY_HEADER, SESSION_HEADER
 
 log = logs.get(__name__)
@@ -45,9 +46,10 @@ def make_mind(
     if url and not url.endswith("/v1"):
         url += "/v1"
     # A unix socket shows no certificate; reading the authorities would hold the call up.
-    transport = (
-        None if url else httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
-    )
+    transport = None
+    if not url:
+        socket = httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
+        transport = PatientTransport(socket, Patience(settings))
     client = openai_sdk.AsyncClient(
         api_key="local",
         base_url=url or "http://llm/v1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import aiohttp
 from livekit.agents import APIConnectionError, APIStatusError, APITimeoutError
 
 from appliance.settings import Settings
+from services.agent.patience import Patience
 
 Priority = Literal["live", "speculative", "interim"]
 SESSION_HEADER = "X-Earshot-Session"
@@ -25,8 +26,15 @@ class SupersededWork(Exception):
 class Upstream:
     """One model service of one call."""
 
-    def __init__(self, base_url: str, socket: str | None, session_id: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        socket: str | None,
+        session_id: str,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._base_url = base_url
+        self._ready = ready
         self._socket = socket
         self._headers = {SESSION_HEADER: session_id}
         self._client: aiohttp.ClientSession | None = None
@@ -37,13 +45,19 @@ class Upstream:
         url: str = getattr(settings, program).url
         if url:
             return cls(url.rstrip("/").removesuffix("/v1"), None, session_id)
-        return cls(f"http://{program}", str(settings.socket(program)), session_id)
+        patience = Patience(settings)
+        return cls(
+            f"http://{program}", str(settings.socket(program)), session_id,
+            lambda: patience.wait(program),
+        )  # fmt: skip
 
     @asynccontextmanager
     async def post(
         self, path: str, *, priority: Priority, silence_s: float, **request: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the answer, its status checked.
+
+        Waits first while the service's model is being changed.
 
         Args:
             path: e.g. ``/v1/audio/speech``.
@@ -55,6 +69,8 @@ class Upstream:
             SupersededWork: 409 on work that was not live.
             APIError: anything else that is not an answer, also while the answer is read.
         """
+        if self._ready is not None:
+            await self._ready()
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S, sock_read=silence_s)
         headers = {**self._headers, PRIORITY_HEADER: priority}
         with _translated():

@@ -134,3 +134,18 @@ async def test_every_line_is_recorded_at_the_voices_rate(line: Any) -> None:
     sound = [frame async for frame in frames(line)]
     assert {frame.sample_rate for frame in sound} == {RATE_HZ}
     assert 1 < sum(frame.duration for frame in sound) < 6
+
+
+async def test_a_change_of_model_is_said_to_who_listens_and_shown_to_who_waits() -> None:
+    talk = Talk()
+    talk.session.user_state = "speaking"
+    assert not talk.apologies.models_changing("A model is being changed.")
+    talk.session.user_state, talk.session.agent_state = "listening", "speaking"
+    assert talk.apologies.models_changing("A model is being changed.")
+    await until(lambda: talk.notices)
+    assert talk.session.said == []
+    talk.session.agent_state = "listening"
+    assert talk.apologies.models_changing("A model is being changed.")
+    assert talk.session.said == ["One moment, please."]
+    await until(lambda: len(talk.notices) == 3)
+    assert talk.notices[0]["code"] == "models_changing"

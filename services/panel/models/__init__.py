@@ -1,0 +1,1 @@
+"""Models: what is here and what fits, fetching, uploading, and changing the one that serves."""
