@@ -17,21 +17,31 @@ from appliance.headset import Clip
 from appliance.store import Store
 from appliance.supervision import supervisor_of
 from tests.box import Box
-from tests.recordings import DATA
+from tests.recordings import DATA, error_rate
 from tests.results import note
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 SPEECH_SERVICES = ("stt", "llm", "tts")
+# Unlike each other, so that none can be taken for another.
+QUESTIONS = {
+    entry["file"].removesuffix(".flac"): entry["text"]
+    for entry in json.loads((DATA / "questions" / "manifest.json").read_text(encoding="utf-8"))
+}
 
 
 def clip(name: str) -> Clip:
     return Clip.read(DATA / "questions" / f"{name}.flac")
 
 
-def understood(report: TurnReport, country: str) -> None:
+def is_question(text: str, name: str) -> bool:
+    """Whether this is that question, a misheard word apart: the ear is small, the machine busy."""
+    return error_rate([QUESTIONS[name]], [text]) <= 0.5
+
+
+def understood(report: TurnReport, name: str) -> None:
     """The question was heard and answered; whether rightly is for the tests of questions."""
-    assert country in report.heard.lower(), report
+    assert is_question(report.heard, name), report
     assert report.complete, report
 
 
@@ -95,12 +105,12 @@ async def goes_on_with_a_new_agent(box: Box, caller: Caller, before: set[str]) -
     )
     assert json.loads(resumed)["earlier_turns"] == 1
     await caller.until(lambda: caller.agent_state == "listening", 10)
-    report = await caller.ask(clip("italy"))
-    understood(report, "italy")
+    report = await caller.ask(clip("week"))
+    understood(report, "week")
     assert len(caller.room.remote_participants) == 1, "two agents"
     first, second = stored(box, caller)
-    assert "france" in first.user_text.lower()
-    assert "italy" in second.user_text.lower()
+    assert is_question(first.user_text, "france")
+    assert is_question(second.user_text, "week")
 
 
 async def test_a_dead_agent_is_replaced_and_knows_the_talk(box: Box, caller: Caller) -> None:
@@ -142,13 +152,13 @@ async def test_the_talk_survives_livekit(box: Box, caller: Caller) -> None:
     at = time.monotonic()
     box.kill("livekit")
     assert await caller.until(lambda: reconnected and caller.agent_present(), 30), "no way back"
-    report = await ask_until_answered(caller, "italy", 30)
+    report = await ask_until_answered(caller, "week", 30)
     note(
         "after kill -9 of livekit",
         reconnected_s=round(reconnected[0] - at, 1),
         answered_s=round(time.monotonic() - at, 1),
     )
-    understood(report, "italy")
+    understood(report, "week")
     assert set(caller.room.remote_participants) == agents, "another agent came"
     assert not caller.disconnected.is_set()
     assert len(stored(box, caller)) >= 2
@@ -158,10 +168,10 @@ async def test_the_talk_survives_livekit(box: Box, caller: Caller) -> None:
 async def test_the_talk_does_not_notice(box: Box, caller: Caller, program: str) -> None:
     agents = set(caller.room.remote_participants)
     box.kill(program)
-    understood(await caller.ask(clip("italy")), "italy")
+    understood(await caller.ask(clip("week")), "week")
     assert set(caller.room.remote_participants) == agents
     await asyncio.to_thread(box.wait_ready)
-    understood(await caller.ask(clip("japan")), "japan")
+    understood(await caller.ask(clip("ocean")), "ocean")
     assert set(caller.room.remote_participants) == agents
     assert len(stored(box, caller)) == 3
 
@@ -170,11 +180,11 @@ async def goes_on(box: Box, caller: Caller, questions: int) -> None:
     """The service comes back, the next question is answered, and nothing said is lost."""
     assert await caller.until(lambda: caller.agent_state == "listening", 30)
     await asyncio.to_thread(box.wait_ready)
-    report = await ask_until_answered(caller, "japan", 30)
-    understood(report, "japan")
-    asked = [turn.user_text.lower() for turn in stored(box, caller)]
-    assert "france" in asked[0]
-    assert "japan" in asked[-1]
+    report = await ask_until_answered(caller, "ocean", 30)
+    understood(report, "ocean")
+    asked = [turn.user_text for turn in stored(box, caller)]
+    assert is_question(asked[0], "france")
+    assert is_question(asked[-1], "ocean")
     assert len(asked) >= questions, asked
 
 
@@ -186,8 +196,8 @@ async def test_a_dead_service_is_said_and_the_talk_goes_on(
     # Stopped, for a killed one is back before the question is over.
     supervisor = supervisor_of(box.settings)
     await asyncio.to_thread(supervisor.stop, program)
-    began = await caller.microphone.say(clip("italy"))
-    ended = began + clip("italy").voiced_to_s
+    began = await caller.microphone.say(clip("week"))
+    ended = began + clip("week").voiced_to_s
     assert await caller.until(lambda: ear.first_loud(ended), 15), "silence"
     heard_s = (ear.first_loud(ended) or 0) - ended
     note("apology after the end of the utterance", program=program, seconds=round(heard_s, 2))
@@ -202,7 +212,7 @@ async def test_a_service_that_dies_at_work_is_said(box: Box, caller: Caller, pro
     # Held, so that the request is surely running when the program dies.
     held = psutil.Process(box.pid(program))
     held.suspend()
-    await caller.microphone.say(clip("italy"))
+    await caller.microphone.say(clip("week"))
     if program != "stt":
         assert await caller.until(lambda: caller.agent_state == "thinking", 15)
     at = time.monotonic()
