@@ -4,11 +4,11 @@ import type { Room } from "livekit-client";
 
 /** The agent's stages in the order in which they usually end, and what each is in plain words. */
 export const STAGES = {
-  transcript: "Your words were text",
-  end_of_turn: "Sure that you had finished",
-  first_token: "First word thought of",
-  first_clause: "First phrase thought of",
-  first_sound: "First sound of the answer",
+  transcript: "Your words as text",
+  end_of_turn: "Sure you had finished",
+  first_token: "First word of the answer",
+  first_clause: "First phrase of it",
+  first_sound: "First sound of it",
 } as const;
 
 export type Stage = keyof typeof STAGES;
