@@ -17,6 +17,8 @@ class ApplianceError(Exception):
 
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    retry_after_s: int | None = None
+    """Seconds after which trying again can help, where that is known."""
 
     def __init__(self, code: str, message: str, hint: str = "", *, can_retry: bool = False) -> None:
         super().__init__(message)
@@ -63,6 +65,15 @@ class Refused(ApplianceError):
     """Understood, and not allowed."""
 
     http_status = 403
+
+
+class TooManyTries(ApplianceError):
+    """Too often; it is allowed again after ``retry_after_s``."""
+
+    http_status = 429
+
+    def __init__(self, code: str, message: str, hint: str = "", *, can_retry: bool = True) -> None:
+        super().__init__(code, message, hint, can_retry=can_retry)
 
 
 class Superseded(ApplianceError):

@@ -53,6 +53,20 @@ def local_token(settings: Settings) -> str:
     return _kept(settings.secrets_dir / LOCAL_TOKEN, lambda: secrets.token_urlsafe(32))
 
 
+def browser_key(settings: Settings) -> str:
+    """Seals the cookie by which a browser is known again; made once and kept, 0600."""
+    return _kept(settings.secrets_dir / "browser_key", lambda: secrets.token_urlsafe(32))
+
+
+def link_key(settings: Settings) -> str:
+    """What signs the addresses of join links; made once and kept, 0600.
+
+    Raises:
+        BadSettings: the kept one cannot be read.
+    """
+    return _kept(settings.secrets_dir / "link_key", lambda: secrets.token_urlsafe(48))
+
+
 def known_local_token(settings: Settings) -> str:
     """The same, or empty where no box was ever started: looking must not make a data folder."""
     return local_token(settings) if (settings.secrets_dir / LOCAL_TOKEN).exists() else ""

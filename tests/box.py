@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from appliance.secrets import local_token
@@ -42,6 +44,7 @@ class Box:
     extra: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._password = ""
         http, livekit, tcp, udp, health = _free_ports(5)
         self.environment = {
             **os.environ,
@@ -80,6 +83,22 @@ class Box:
     def auth(self) -> dict[str, str]:
         """The same as a header."""
         return {"Authorization": f"Bearer {self.token}"}
+
+    def sign_in(self) -> str:
+        """Sign in as its owner, after setting the password if need be; returns the cookie's value."""
+        if not self._password:
+            link = self.command("admin", "reset").stdout.split()[-1]
+            self._password = secrets.token_urlsafe(12)
+            form = {"code": link.partition("code=")[2], "again": self._password}
+            where = "/set-up"
+        else:
+            form, where = {"next": "/"}, "/sign-in"
+        answer = httpx.post(
+            self.url + where, data={**form, "password": self._password}, trust_env=False,
+            headers={"Origin": self.url}, timeout=30,
+        )  # fmt: skip
+        assert answer.status_code == 303, answer.text
+        return answer.cookies["earshot"]
 
     def start(self) -> str:
         """Start it detached and wait until it is ready; returns what was printed."""

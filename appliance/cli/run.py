@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from appliance.settings import Settings
     from appliance.status import BoxStatus
 
 
@@ -30,7 +31,7 @@ def run(
 
     settings = load_settings()
     try:
-        with _Terminal(settings.front_url, held=not detach) as report:
+        with _Terminal(settings, held=not detach) as report:
             code = start(settings, detach=detach, report=report)
     except AlreadyRunning as error:
         if not detach:
@@ -40,17 +41,34 @@ def run(
         )
         # Asked twice to leave it running: it does.
         print(error)
+        for line in _set_up(settings):
+            print(line)
         code = 0
     raise typer.Exit(code)
+
+
+def _set_up(settings: Settings) -> list[str]:
+    """What the owner has to read while no password is set."""
+    from appliance.errors import ApplianceError
+    from appliance.set_up import link_while_unclaimed
+
+    try:
+        link = link_while_unclaimed(settings)
+    except ApplianceError as error:
+        # The box runs; `admin reset` prints a link, too, and says what keeps it from doing so.
+        return [f"No link to set the password could be made. {error}"]
+    return (
+        ["No password is set yet. Open this link to set it; it works once:", link] if link else []
+    )
 
 
 class _Terminal:
     """One line per program while it starts, then the address."""
 
-    def __init__(self, address: str, *, held: bool) -> None:
+    def __init__(self, settings: Settings, *, held: bool) -> None:
         from rich.console import Console
 
-        self._address = address
+        self._settings = settings
         self._held = held
         self._console = Console(highlight=False)
         self._progress: Progress | None = None
@@ -103,13 +121,15 @@ class _Terminal:
     def _say(self, text: str) -> None:
         # A terminal that was closed takes no more words, and the box still has to be stopped.
         with suppress(OSError):
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
 
     def ready(self, box: BoxStatus) -> None:
         self._close()
         for program in box.programs:
             self._say(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
-        self._say(f"Earshot is ready at [bold]{self._address}[/]")
+        self._say(f"Earshot is ready at [bold]{self._settings.front_url}[/]")
+        for line in _set_up(self._settings):
+            self._say(line)
         end = "Ctrl-C stops it." if self._held else "`scripts/appliance down` stops it."
         self._say(end)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,7 @@ class Attempts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, place: str, wait: Any, exempt: tuple[str, ...]) -> float:
+    def begin(self, place: str, wait: Callable[[Tries, datetime], float], exempt: tuple[str, ...]) -> float:
         """Count a try as failed before it is judged, so that many at once cannot all slip by.
 
         Args:
@@ -225,7 +226,7 @@ class Attempts:
                 [at for address, at in rows if address == place],
                 [at for address, at in rows if not str(address).startswith(exempt)],
             )
-            seconds = float(wait(tries, now))
+            seconds = wait(tries, now)
             if seconds <= 0:
                 connection.execute(insert(AttemptRow).values(address=place[:64], at=now))
             return max(0.0, seconds)

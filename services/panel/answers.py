@@ -35,7 +35,9 @@ def error_answer(error: ApplianceError) -> JSONResponse:
                 "ticket": place.ticket, "before_you": place.before_you, "poll_s": POLL_S
             }  # fmt: skip
     answer = JSONResponse(body, status_code=error.http_status)
-    if error.http_status == 503:
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    elif error.http_status == 503:
         answer.headers["Retry-After"] = str(_RETRY_AFTER_S.get(error.code, 5))
     return answer
 

@@ -11,17 +11,23 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from appliance import __version__
-from appliance.secrets import livekit_keys, local_token
+from appliance.secrets import browser_key, link_key, livekit_keys, local_token
 from appliance.settings import Settings
 from appliance.store import open_store
-from services.panel import answers, events, internal, pages
+from services.panel import answers, box, events, internal, pages, settings_page
 from services.panel.access.gate import Gate, check_same_route
+from services.panel.access.signing import Signing
+from services.panel.api import box as box_api
 from services.panel.api import calls as calls_api
-from services.panel.api import health, sessions, speech
+from services.panel.api import guest, health, links, sessions, speech
+from services.panel.api import settings as settings_api
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
-from services.panel.pages import home, talk
+from services.panel.guests import Guests
+from services.panel.pages import access as access_page
+from services.panel.pages import home, join, sign_in, talk
+from services.panel.pages import settings as settings_form
 from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
@@ -63,12 +69,16 @@ def create_app(
         app.state.store = store
         token = await asyncio.to_thread(local_token, settings)
         app.state.gate = Gate(app, settings, store, token)
+        seal = await asyncio.to_thread(browser_key, settings)
+        app.state.signing = Signing(settings, store, seal)
         app.state.services = Services(settings)
         desk = Desk(settings, store, rooms(settings), clock)
+        app.state.guests = Guests(await asyncio.to_thread(link_key, settings), clock)
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch
         app.state.purge = purge = Purge(settings, store)
-        loops = (watch.run(), purge.run()) if watching else ()
+        sampler = box.install(app, settings, store)
+        loops = (watch.run(), purge.run(), sampler.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -89,8 +99,11 @@ def create_app(
     app.state.settings = settings
     app.state.bus = events.Bus()
     app.state.readiness = Readiness(status or status_of(settings))
+    settings_page.install(app, settings)
     answers.install(app)
-    for module in (health, sessions, calls_api, speech, events, home, talk, internal):
+    for module in (guest, links, access_page, join):
+        app.include_router(module.router)
+    for module in (settings_api, settings_form, health, sessions, calls_api, speech, events, box_api, sign_in, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

@@ -17,8 +17,19 @@ PUBLIC: frozenset[Route] = frozenset(
         ("GET", "/static"),
         ("GET", "/sign-in"),
         ("POST", "/sign-in"),
+        ("POST", "/sign-out"),
         ("GET", "/set-up"),
         ("POST", "/set-up"),
+        # Guests: each checks the link, or the secret of the one call.
+        ("GET", "/join/{token}"),
+        ("POST", "/api/v1/guest/sessions"),
+        ("POST", "/api/v1/guest/sessions/queue/{ticket}"),
+        ("DELETE", "/api/v1/guest/sessions/queue/{ticket}"),
+        ("GET", "/api/v1/guest/sessions/{session_id}"),
+        ("GET", "/api/v1/guest/sessions/{session_id}/transcript"),
+        ("POST", "/api/v1/guest/sessions/{session_id}/end"),
+        ("POST", "/api/v1/guest/sessions/{session_id}/dispatch"),
+        ("POST", "/api/v1/guest/sessions/{session_id}/feedback"),
         # The box's own programs: on the socket alone, or signed by the media server.
         ("POST", "/internal/v1/jobs/{session_id}"),
         ("POST", "/internal/livekit"),
@@ -41,6 +52,8 @@ SCOPES: dict[Route, Scope] = {
     ("GET", "/api/v1/calls/{session_id}/export"): Scope.READ,
     ("GET", "/api/v1/openapi.json"): Scope.READ,
     ("GET", "/api/v1/events"): Scope.READ,
+    ("GET", "/api/v1/box"): Scope.READ,
+    ("GET", "/api/v1/box/history"): Scope.READ,
     ("POST", "/v1/audio/transcriptions"): Scope.SPEECH,
     ("POST", "/v1/audio/translations"): Scope.SPEECH,
     ("POST", "/v1/audio/speech"): Scope.SPEECH,
@@ -50,11 +63,18 @@ SCOPES: dict[Route, Scope] = {
 }
 """Which scope a key needs, where it is not ``admin``. The owner has them all."""
 
-FORMS: frozenset[Route] = frozenset({("POST", "/sign-in"), ("POST", "/set-up")})
+FORMS: frozenset[Route] = frozenset(
+    {("POST", "/sign-in"), ("POST", "/sign-out"), ("POST", "/set-up")}
+)
 """Plain forms, which work before any script does: they need an Origin of ours, not the header."""
 
 BODY_BYTES = 64 << 10
 LARGE_BODIES: dict[Route, int | None] = {
+    # A settings.toml of 60,000 characters, each of which may be written as an escape.
+    ("POST", "/api/v1/settings/import"): 768 << 10,
+    ("POST", "/api/v1/settings/import/preview"): 768 << 10,
+    ("POST", "/settings/import"): 768 << 10,
+    ("POST", "/settings/import/review"): 768 << 10,
     ("POST", "/internal/livekit"): 512 << 10,
     ("POST", "/internal/v1/jobs/{session_id}"): None,
     ("POST", "/v1/audio/transcriptions"): None,
