@@ -37,20 +37,19 @@ class LogLine:
     @property
     def level(self) -> str:
         """How bad it is, in lower case; empty if it does not say."""
-        return str(self.fields.get("level", "")).lower()
+        return _whole(str(self.fields.get("level", "")).lower())
 
     @property
     def event(self) -> str:
         """What happened."""
         said = self.fields.get("event") or self.fields.get("msg")
-        return str(said or ("" if self.fields else self.raw))
+        return _whole(str(said or ("" if self.fields else self.raw)))
 
     @property
     def rest(self) -> str:
         """Everything else it says, as ``name=value``."""
-        return " ".join(
-            f"{key}={value}" for key, value in self.fields.items() if key not in _COLUMNS
-        )
+        others = {key: value for key, value in self.fields.items() if key not in _COLUMNS}
+        return _whole(" ".join(f"{key}={value}" for key, value in others.items()))
 
     @property
     def clock(self) -> str:
@@ -178,6 +177,11 @@ def _parse(raw: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return {"ts": moment.timestamp(), "level": level.lower(), "event": message}
+
+
+def _whole(text: str) -> str:
+    """The text without halves of characters, which JSON can name and nothing can send."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _moment(ts: Any) -> float:

@@ -174,6 +174,12 @@ async def _get(path: str, *, port: int = 0, socket: Path | None = None) -> tuple
     return int(head.split(b" ", 2)[1]), body
 
 
+def program_memory(settings: Settings) -> dict[str, int]:
+    """Proportional set size in bytes of each program that runs, its children included."""
+    processes, _records = _supervision(settings)
+    return {name: _tree_bytes(one.pid) for name, one in processes.items() if one.pid}
+
+
 def _memory(pids: dict[str, int]) -> dict[str, int]:
     return {name: round(_tree_bytes(pid) / 1e6) for name, pid in pids.items() if pid}
 

@@ -94,6 +94,10 @@ class Supervisor:
         self.stop(name)
         self.start(name)
 
+    def signal(self, name: str, signal_name: str) -> None:
+        """Send a program a signal, e.g. ``TERM``; one that ends by it is started again."""
+        self._call("signalProcess", f"{GROUP}:{name}", signal_name, allowed=_NOT_RUNNING)
+
     def tail(self, name: str, characters: int = 4000) -> str:
         """The end of a program's log."""
         text, _offset, _overflow = self._call(

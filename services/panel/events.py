@@ -112,6 +112,10 @@ class Bus:
             if topic in listener.topics:
                 listener.offer(Event(topic, data))
 
+    def is_heard(self, topic: str) -> bool:
+        """Whether anybody listens to this topic."""
+        return any(topic in listener.topics for listener in self._listeners)
+
     def subscribe(self, *topics: str) -> Subscription:
         """Listen from now on; iterate over it, and close it (``with``) when done."""
         listener = Subscription(self, frozenset(topics))

@@ -28,7 +28,6 @@ interface Detail {
   elt: Element;
   headers: Record<string, string>;
   xhr: XMLHttpRequest;
-  successful: boolean;
 }
 
 function on(name: string, handle: (detail: Detail) => void): void {
@@ -44,10 +43,6 @@ on("htmx:responseError", ({ xhr }) => {
 on("htmx:sendError", () => notice(AWAY));
 on("htmx:timeout", () => notice(AWAY));
 on("htmx:load", ({ elt }) => showTimes(elt));
-on("htmx:afterRequest", ({ elt, successful }) => {
-  if (successful && elt.hasAttribute("data-signs-out")) location.assign("/sign-in");
-});
-
 installDialogs();
 installCopying();
 showTimes();
