@@ -1,0 +1,200 @@
+"""What the page and the API show of a setting; made from the setting's own field."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from appliance.setting_effects import FIXED, RESTARTS
+from appliance.settings import Settings, environment_name, setting_fields
+from appliance.settings_file import defaults, plain
+
+Value = bool | int | float | str | list[str] | None
+Kind = Literal["text", "integer", "number", "choice", "list", "secret", "switch"]
+
+REMOVED = "[removed]"
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+_UNITS = {
+    "_s": "seconds", "_days": "days", "_mb": "megabytes", "_tokens": "tokens", "_chars": "characters",
+    "_ms": "milliseconds",
+}  # fmt: skip
+_SPELT = {
+    "http": "HTTP", "url": "URL", "api": "API", "ip": "IP", "udp": "UDP", "tcp": "TCP", "gpu": "GPU",
+    "cors": "CORS", "ttl": "lifetime", "max": "largest", "dir": "folder",
+}  # fmt: skip
+
+
+class SettingView(BaseModel):
+    """One setting. ``value`` is what the next start sees; that of a secret is never given."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    label: str
+    help: str
+    unit: str
+    kind: Kind
+    choices: list[str]
+    least: float | None
+    most: float | None
+    example: str
+    default: Value
+    value: Value
+    is_set: bool
+    source: Literal["default", "file", "environment"]
+    variable: str
+    editable: bool
+    why_fixed: str
+    restarts: list[str]
+    problem: str = ""
+
+
+class GroupView(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    title: str
+    settings: list[SettingView]
+
+
+@cache
+def _fields() -> dict[str, Any]:
+    return dict(setting_fields())
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return defaults()
+
+
+def is_secret(name: str) -> bool:
+    """Whether this setting's value is never shown."""
+    field = _fields().get(name)
+    return field is not None and field.annotation is SecretStr
+
+
+def safe(name: str, value: Any) -> Value:
+    """A value as it may leave the box: no secret, and no password inside an address."""
+    if is_secret(name):
+        return None
+    if isinstance(value, str):
+        return _USER_IN_URL.sub(REMOVED, value)
+    if isinstance(value, list):
+        return [_USER_IN_URL.sub(REMOVED, str(one)) for one in value]
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
+
+
+def shown(name: str, value: Any) -> str:
+    """A value in words, for a table of changes."""
+    if is_secret(name):
+        return "set" if value else "not set"
+    value = safe(name, value)
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not set" if value is None else str(value) if value != "" else "empty"
+
+
+def default_of(name: str) -> Any:
+    """A setting's default, as TOML has it."""
+    return _defaults()[name]
+
+
+def group_views(
+    running: Settings, values: dict[str, Any], problems: dict[str, str], *, editable: bool = True
+) -> list[GroupView]:
+    """Every setting in its group.
+
+    Args:
+        running: what the panel was started with; the environment's values are taken from it.
+        values: what settings.toml sets.
+        problems: what is wrong with a setting, by name.
+        editable: False where the file cannot be changed now.
+    """
+    groups: dict[str, list[SettingView]] = {}
+    for name in _fields():
+        view = _view(running, name, values, editable=editable)
+        view.problem = problems.get(name, "")
+        groups.setdefault(name.rpartition(".")[0], []).append(view)
+    return [
+        GroupView(name=group, title=_title(group), settings=views)
+        for group, views in groups.items()
+    ]
+
+
+def _view(running: Settings, name: str, values: dict[str, Any], *, editable: bool) -> SettingView:
+    field, variable = _fields()[name], environment_name(name)
+    kind, choices = _kind(field.annotation)
+    value, source = _value(running, name, values, variable)
+    why = FIXED.get(name, "")
+    if variable:
+        why = f"The environment variable {variable} sets it; remove that to set it here."
+    return SettingView(
+        name=name, label=_label(name), help=field.description or "", unit=_unit(name), kind=kind,
+        choices=choices, least=_bound(field, "ge", "gt"), most=_bound(field, "le", "lt"),
+        example=str(field.examples[0]) if field.examples else "",
+        default=safe(name, default_of(name)), value=safe(name, value),
+        is_set=value not in ("", None, []), source=source, variable=variable,
+        editable=editable and not why, why_fixed=why, restarts=list(RESTARTS[name]),
+    )  # fmt: skip
+
+
+def _value(
+    running: Settings, name: str, values: dict[str, Any], variable: str
+) -> tuple[Any, Literal["default", "file", "environment"]]:
+    if variable or name == "data_dir":
+        value: Any = running
+        for part in name.split("."):
+            value = getattr(value, part)
+        return plain(value), "environment" if variable else "default"
+    if name in values:
+        return values[name], "file"
+    return default_of(name), "default"
+
+
+def _kind(annotation: Any) -> tuple[Kind, list[str]]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(p for p in typing.get_args(annotation) if p is not type(None))
+    if typing.get_origin(annotation) is Literal:
+        return "choice", [str(one) for one in typing.get_args(annotation)]
+    if typing.get_origin(annotation) is list:
+        return "list", []
+    kinds: dict[Any, Kind] = {
+        bool: "switch", int: "integer", float: "number", SecretStr: "secret", str: "text",
+        Path: "text",
+    }  # fmt: skip
+    return kinds[annotation], []
+
+
+def _bound(field: Any, *rules: str) -> float | None:
+    for rule in field.metadata:
+        for name in rules:
+            if getattr(rule, name, None) is not None:
+                return float(getattr(rule, name))
+    return None
+
+
+def _unit(name: str) -> str:
+    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+
+
+def _label(name: str) -> str:
+    leaf = name.rpartition(".")[2]
+    ending = next((end for end in _UNITS if leaf.endswith(end)), "")
+    words = leaf.removesuffix(ending) if ending != "_tokens" else leaf
+    text = " ".join(_SPELT.get(word, word) for word in words.split("_"))
+    return text[0].upper() + text[1:]
+
+
+def _title(group: str) -> str:
+    if not group:
+        return "The box"
+    kind: Any = Settings.model_fields[group].annotation
+    return (kind.__doc__ or group).strip().splitlines()[0].rstrip(".")
