@@ -100,6 +100,13 @@ class Calls:
             query = select(_SESSIONS.persona).distinct().order_by(_SESSIONS.persona)
             return list(connection.scalars(query))
 
+    def link_name(self, session: Session) -> str:
+        """The join link that the caller came by; "" if none, or it is gone."""
+        if session.link_id is None:
+            return ""
+        with self._store.read() as connection:
+            return connection.scalar(select(_LINKS.name).where(_LINKS.id == session.link_id)) or ""
+
     def count_ended(self, before: datetime | None = None) -> int:
         """How many calls ``delete_ended`` would delete."""
         with self._store.read() as connection:

@@ -26,6 +26,7 @@ from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.guests import Guests
 from services.panel.pages import access as access_page
+from services.panel.pages import calls as calls_page
 from services.panel.pages import home, join, sign_in, talk
 from services.panel.pages import settings as settings_form
 from services.panel.purge import Purge
@@ -103,7 +104,7 @@ def create_app(
     answers.install(app)
     for module in (guest, links, access_page, join):
         app.include_router(module.router)
-    for module in (settings_api, settings_form, health, sessions, calls_api, speech, events, box_api, sign_in, home, talk, internal):
+    for module in (settings_api, settings_form, health, sessions, calls_api, calls_page, speech, events, box_api, sign_in, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

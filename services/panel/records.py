@@ -28,6 +28,9 @@ log = logs.get(__name__)
 CallId = Annotated[str, Path(pattern="^[0-9a-zA-Z]{1,32}$", examples=["ea1339e0fa3c9fe0"])]
 
 
+StateName = Literal["", "active", "ended", "completed", "caller_left", "timed_out", "failed"]
+
+
 class Feedback(BaseModel):
     """What somebody thinks of a call; it takes the place of what they said before."""
 
@@ -45,9 +48,7 @@ class CallQuery(BaseModel):
         description="Words of either side, of the notes or the caller's name; case does not matter.",
     )  # fmt: skip
     persona: PersonaName | Literal[""] = ""
-    state: Literal[
-        "", "active", "ended", "completed", "caller_left", "timed_out", "failed"
-    ] = Field("", description="`ended` means every call that is not active.")  # fmt: skip
+    state: StateName = Field("", description="`ended` means every call that is not active.")
     origin: Literal["", "page", "link", "token", "command"] = ""
     link_id: str = Field("", pattern="^[0-9a-zA-Z_-]{0,32}$")
     since: str = Field(
