@@ -72,7 +72,7 @@ class Desk:
         for gate in self.gates:
             gate()
         self.queue.refuse_at_once(ticket)
-        found = await asyncio.to_thread(self._persona, persona)
+        found = await asyncio.to_thread(self.persona, persona)
         async with self.queue.seat(ticket, visit.link_id):
             session = await asyncio.to_thread(
                 self.store.sessions.create,
@@ -131,7 +131,13 @@ class Desk:
         except ApplianceError as error:
             log.warning("not_said", session=call.session.id, notice=code, code=error.code)
 
-    def _persona(self, name: str) -> Persona:
+    def persona(self, name: str) -> Persona:
+        """The persona of this name, which can take a call now. Reads files.
+
+        Raises:
+            NotFound: there is none, or its voice is not installed.
+            Refused: it asks for a language model that is not loaded.
+        """
         persona = find_persona(name, self.settings.persona_dirs)
         check_persona(self.settings, persona)
         return persona
@@ -172,6 +178,25 @@ class Desk:
                 except TimeoutError:
                     log.info("agent_slow_to_leave", session=session_id)
         return await asyncio.to_thread(self.store.sessions.get, session_id)
+
+    async def call_agent(self, session_id: str) -> bool:
+        """Send an agent if none is in the call and none is on its way; whether one was sent.
+
+        Raises:
+            NotFound: there is no such call.
+            Refused: the call is over.
+            NotReady: the media server does not answer.
+        """
+        session = await asyncio.to_thread(self.store.sessions.get, session_id)
+        if not session.is_open:
+            raise Refused("call_over", "This call has ended.", "Open a new one.")
+        call = self.book.add(session)
+        if call.room not in await self.rooms.names():
+            # The media server has just been restarted; the watch makes the room again.
+            self.news.set()
+            return False
+        call.see(await self.rooms.identities(call.room))
+        return await self.send_agent(call, asked=True)
 
     async def close_room(self, call: Call) -> None:
         """Forget an ended call and close its room, later if LiveKit does not answer now."""

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from appliance.errors import Refused
 from appliance.personas import PersonaName
 from services.panel.desk import Desk
 from services.panel.opening import (
@@ -93,17 +92,7 @@ async def end_session(request: Request, session_id: str) -> dict[str, Any]:
 @router.post("/{session_id}/dispatch")
 async def send_agent(request: Request, session_id: str) -> dict[str, bool]:
     """Send an agent if none is in the room and none is on its way."""
-    desk = _desk(request)
-    session = await asyncio.to_thread(desk.store.sessions.get, session_id)
-    if not session.is_open:
-        raise Refused("call_over", "This call has ended.", "Open a new one.")
-    call = desk.book.add(session)
-    if session.room_name not in await desk.rooms.names():
-        # The media server has just been restarted; the watch makes the room again.
-        desk.news.set()
-        return {"dispatched": False}
-    call.see(await desk.rooms.identities(session.room_name))
-    return {"dispatched": await desk.send_agent(call, asked=True)}
+    return {"dispatched": await _desk(request).call_agent(session_id)}
 
 
 def _desk(request: Request) -> Desk:
