@@ -84,8 +84,12 @@ class Box:
         """The same as a header."""
         return {"Authorization": f"Bearer {self.token}"}
 
-    def sign_in(self) -> str:
-        """Sign in as its owner, after setting the password if need be; returns the cookie's value."""
+    def sign_in(self) -> list[dict[str, str]]:
+        """Sign in as its owner, after setting the password if need be.
+
+        Returns:
+            The cookies, as Playwright's ``add_cookies`` takes them.
+        """
         if not self._password:
             link = self.command("admin", "reset").stdout.split()[-1]
             self._password = secrets.token_urlsafe(12)
@@ -98,7 +102,7 @@ class Box:
             headers={"Origin": self.url}, timeout=30,
         )  # fmt: skip
         assert answer.status_code == 303, answer.text
-        return answer.cookies["earshot"]
+        return [{"name": k, "value": v, "url": self.url} for k, v in answer.cookies.items()]
 
     def start(self) -> str:
         """Start it detached and wait until it is ready; returns what was printed."""

@@ -198,7 +198,9 @@ class Attempts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, place: str, wait: Callable[[Tries, datetime], float], exempt: tuple[str, ...]) -> float:
+    def begin(
+        self, place: str, wait: Callable[[Tries, datetime], float], exempt: tuple[str, ...]
+    ) -> float:
         """Count a try as failed before it is judged, so that many at once cannot all slip by.
 
         Args:
@@ -272,7 +274,7 @@ class ApiKeys:
         return key
 
     def all(self) -> list[ApiKey]:
-        """Every key that was ever made, the newest first."""
+        """Every key on the list, the newest first."""
         query = select(*_KEYS).order_by(_KEYS.created_at.desc(), _KEYS.id)
         with self._store.read() as connection:
             return [_key(row) for row in connection.execute(query).mappings()]
@@ -298,8 +300,13 @@ class ApiKeys:
             raise NotFound("key_unknown", "There is no such key.", "The page Access lists them.")
         return _key(row)
 
+    def delete(self, key_id: str) -> None:
+        """Forget this key; what it was is in the audit log."""
+        with self._store.write() as connection:
+            connection.execute(delete(ApiKeyRow).where(_KEYS.id == key_id))
+
     def count(self) -> int:
-        """How many were ever made."""
+        """How many are on the list."""
         with self._store.read() as connection:
             return int(connection.scalar(select(func.count()).select_from(ApiKeyRow)) or 0)
 

@@ -17,15 +17,21 @@ from appliance.store import open_store
 from services.panel import answers, box, events, internal, pages, settings_page
 from services.panel.access.gate import Gate, check_same_route
 from services.panel.access.signing import Signing
+from services.panel.api import audit as audit_api
 from services.panel.api import box as box_api
 from services.panel.api import calls as calls_api
 from services.panel.api import guest, health, links, sessions, speech
+from services.panel.api import keys as keys_api
+from services.panel.api import openapi
 from services.panel.api import settings as settings_api
 from services.panel.calls import Clock
 from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.guests import Guests
 from services.panel.pages import access as access_page
+from services.panel.pages import account
+from services.panel.pages import audit as audit_page
+from services.panel.pages import keys as keys_page
 from services.panel.pages import calls as calls_page
 from services.panel.pages import home, join, sign_in, talk
 from services.panel.pages import settings as settings_form
@@ -102,6 +108,8 @@ def create_app(
     app.state.readiness = Readiness(status or status_of(settings))
     settings_page.install(app, settings)
     answers.install(app)
+    for module in (openapi, keys_api, audit_api, account, keys_page, audit_page):
+        app.include_router(module.router)
     for module in (guest, links, access_page, join):
         app.include_router(module.router)
     for module in (settings_api, settings_form, health, sessions, calls_api, calls_page, speech, events, box_api, sign_in, home, talk, internal):

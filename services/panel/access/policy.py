@@ -64,9 +64,18 @@ SCOPES: dict[Route, Scope] = {
 """Which scope a key needs, where it is not ``admin``. The owner has them all."""
 
 FORMS: frozenset[Route] = frozenset(
-    {("POST", "/sign-in"), ("POST", "/sign-out"), ("POST", "/set-up")}
+    {
+        ("POST", "/sign-in"),
+        ("POST", "/sign-out"),
+        ("POST", "/set-up"),
+        ("POST", "/account/password"),
+        ("POST", "/account/browsers/{short}/sign-out"),
+        ("POST", "/access/keys"),
+        ("POST", "/access/keys/{key_id}/revoke"),
+        ("POST", "/access/keys/{key_id}/delete"),
+    }
 )
-"""Plain forms, which work before any script does: they need an Origin of ours, not the header."""
+"""Plain forms, which no script sends: they need an Origin of ours instead of the header."""
 
 BODY_BYTES = 64 << 10
 LARGE_BODIES: dict[Route, int | None] = {
