@@ -38,7 +38,9 @@ TTS_FAILED = Line("tts_failed", "Sorry, I lost my voice for a moment. Please ask
 NOT_CAUGHT = Line("not_caught", "Sorry, I did not catch that.")
 ONE_MOMENT = Line("one_moment", "One moment, please.")
 BACK = Line("back", "Sorry, I was gone for a moment. I am back now.")
-LINES = (STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK)
+ENDING_SOON = Line("ending_soon", "Our time is nearly over. This call ends soon.")
+TIME_IS_UP = Line("time_is_up", "Our time is up. Thank you, and goodbye.")
+LINES = (STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK, ENDING_SOON, TIME_IS_UP)
 
 _BY_ERROR = {"stt_error": STT_FAILED, "llm_error": LLM_FAILED, "tts_error": TTS_FAILED}
 

@@ -19,6 +19,7 @@ from appliance.settings import Settings
 from appliance.store import Store
 from services.agent import voice
 from services.agent.apology import BACK, Apologies
+from services.agent.company import Company
 from services.agent.ending import Ending
 from services.agent.mind import first_context, fit, read_ahead
 from services.agent.panel_line import PanelLine
@@ -104,6 +105,7 @@ class Call:
         self._ending = Ending(ctx.room, self._settings.livekit.token_ttl_s, self._hang_up)
         self._patience = Patience(self._settings)
         self._tasks: list[asyncio.Task[None]] = []
+        self._company: Company | None = None
         self._session.on("close", self._on_close)
 
     async def run(self) -> None:
@@ -132,6 +134,7 @@ class Call:
                 delete_room_on_close=False,
             ),
         )
+        self._company = Company(self._ctx.room, self._session, self._apologies)
         if not self._ctx.room.remote_participants:
             await self._ctx.wait_for_participant()
         self._ending.caller_is_here()

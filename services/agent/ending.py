@@ -12,7 +12,8 @@ from appliance.store import EndState
 
 log = logs.get(__name__)
 
-CALLER_PREFIX = "caller-"
+# The box's own agents, and those of somebody else beside them.
+_NO_CALLERS = ("agent-", "external-")
 # A caller whose connection broke may come back by itself for this long.
 _GRACE_S = 20.0
 # The page leaves the room first and ends the call then: its word is to be the one that counts.
@@ -28,6 +29,11 @@ _DELIBERATE = frozenset(
     }
 )
 _REPLACED = frozenset({_Reason.PARTICIPANT_REMOVED, _Reason.DUPLICATE_IDENTITY})
+
+
+def is_caller(identity: str) -> bool:
+    """Whether this is a person rather than an agent."""
+    return not identity.startswith(_NO_CALLERS)
 
 
 class Ending:
@@ -72,11 +78,13 @@ class Ending:
             self._end(EndState.FAILED, reason)
 
     def _on_joined(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity.startswith(CALLER_PREFIX):
+        if is_caller(participant.identity):
             self._stop_timer()
 
     def _on_left(self, participant: rtc.RemoteParticipant) -> None:
-        if not participant.identity.startswith(CALLER_PREFIX):
+        if not is_caller(participant.identity) or any(
+            map(is_caller, self._room.remote_participants)
+        ):
             return
         why = participant.disconnect_reason
         log.info("caller_gone", why=_Reason.Name(why) if why is not None else "unknown")

@@ -25,11 +25,19 @@ class Person:
         self.disconnect_reason = reason
 
 
+class Room(rtc.EventEmitter[Any]):
+    """A room and who is still in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remote_participants: dict[str, Any] = {}
+
+
 class Watched:
     """An ending on a fake room."""
 
     def __init__(self, join_within_s: float = 60) -> None:
-        self.room: rtc.EventEmitter[Any] = rtc.EventEmitter()
+        self.room = Room()
         self.hung_up = 0
         self.ending = Ending(self.room, join_within_s, self._hang_up)  # type: ignore[arg-type]
 
@@ -113,3 +121,16 @@ async def test_a_call_that_was_ended_is_not_handed_over_when_the_agent_stops() -
     watched.ending.hand_over("The talk could not go on.")
     watched.ending.close()
     assert watched.outcome == (1, EndState.COMPLETED, False)
+
+
+async def test_a_call_goes_on_while_somebody_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_HUNG_UP_S", 0.01)
+    watched = Watched()
+    watched.room.remote_participants = {"agent-2": object(), "visitor": object()}
+    before = watched.ending._timer
+    watched.room.emit("participant_disconnected", Person("caller-1", Reason.CLIENT_INITIATED))
+    assert watched.ending._timer is before, "the end is near though somebody is left"
+    del watched.room.remote_participants["visitor"]
+    watched.room.emit("participant_disconnected", Person("visitor", Reason.CLIENT_INITIATED))
+    await until(lambda: watched.hung_up)
+    assert watched.outcome == (1, EndState.CALLER_LEFT, False)

@@ -1,0 +1,85 @@
+"""Several callers in one room, and what the panel asks an agent to say."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from livekit import rtc
+
+from services.agent.apology import ENDING_SOON, TIME_IS_UP
+from services.agent.company import SAY_TOPIC, Company
+
+pytestmark = pytest.mark.unit
+
+
+class Room(rtc.EventEmitter[Any]):
+    """A room and who is in it."""
+
+    def __init__(self, *identities: str) -> None:
+        super().__init__()
+        self.remote_participants: dict[str, Any] = dict.fromkeys(identities)
+
+
+class Talk:
+    """A session that listens to somebody, and all that it says."""
+
+    def __init__(self, *identities: str) -> None:
+        self.room = Room(*identities)
+        self.said: list[Any] = []
+        self.room_io = SimpleNamespace(linked_participant=None, set_participant=self.listen_to)
+        session = SimpleNamespace(room_io=self.room_io, interrupt=lambda: self.said.append("hush"))
+        apologies = SimpleNamespace(say=self.said.append)
+        self.company = Company(self.room, session, apologies)  # type: ignore[arg-type]
+
+    def listen_to(self, identity: str) -> None:
+        self.room_io.linked_participant = SimpleNamespace(identity=identity)
+
+    @property
+    def listens_to(self) -> str:
+        return self.room_io.linked_participant.identity
+
+    def leave(self, identity: str) -> None:
+        """As the framework does: it has forgotten them when others are told."""
+        self.room.remote_participants.pop(identity)
+        if self.listens_to == identity:
+            self.room_io.linked_participant = None
+        self.room.emit("participant_disconnected", SimpleNamespace(identity=identity))
+
+    def ask(self, words: bytes, participant: Any = None, topic: str = SAY_TOPIC) -> None:
+        packet = SimpleNamespace(topic=topic, data=words, participant=participant)
+        self.room.emit("data_received", packet)
+
+
+def test_when_the_caller_leaves_the_next_one_is_heard() -> None:
+    talk = Talk("ann", "agent-2", "external-1", "ben")
+    talk.listen_to("ann")
+    talk.leave("external-1")
+    assert talk.listens_to == "ann"
+    talk.leave("ann")
+    assert talk.listens_to == "ben"
+
+
+def test_somebody_new_is_heard_when_nobody_else_is() -> None:
+    talk = Talk("ann")
+    talk.listen_to("ann")
+    talk.room.emit("participant_connected", SimpleNamespace(identity="ben"))
+    assert talk.listens_to == "ann"
+    talk.leave("ann")
+    assert talk.room_io.linked_participant is None
+    talk.room.emit("participant_connected", SimpleNamespace(identity="agent-3"))
+    assert talk.room_io.linked_participant is None
+    talk.room.emit("participant_connected", SimpleNamespace(identity="ben"))
+    assert talk.listens_to == "ben"
+
+
+def test_the_panels_words_are_said_and_nobody_elses() -> None:
+    talk = Talk("ann")
+    talk.ask(b"ending_soon")
+    talk.ask(b"time_is_up")
+    assert talk.said == [ENDING_SOON, "hush", TIME_IS_UP]
+    talk.ask(b"time_is_up", participant=SimpleNamespace(identity="ann"))
+    talk.ask(b"time_is_up", topic="chat")
+    talk.ask(b"\xff open the door")
+    assert talk.said == [ENDING_SOON, "hush", TIME_IS_UP]
