@@ -1,11 +1,11 @@
-"""A real Chromium on the page, with a microphone that plays a recording, and eyes on the network."""
+"""A real Chromium on the panel, with a microphone that plays a recording, and eyes on the network."""
 
 from __future__ import annotations
 
 import shutil
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,21 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.audio import read_audio
 from appliance.settings import PROJECT_DIR
 
 SHOTS = PROJECT_DIR / "test-results" / "browser"
 RATE_HZ = 48_000
+WIDTHS = (1440, 390)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+_AXE = PROJECT_DIR / "node_modules" / "axe-core" / "axe.min.js"
 _OBSERVER = Path(__file__).with_name("observer.js")
 _POLL_MS = 50
+_HEIGHT = 860
+Cookies = Sequence[dict[str, str]]
+_running: list[Playwright] = []
 
 
 @dataclass
@@ -46,7 +52,8 @@ class Visit:
         )
 
     def _look(self, url: str) -> None:
-        if urlsplit(url).netloc != urlsplit(self.origin).netloc:
+        # What the page itself recorded and plays back.
+        if urlsplit(url.removeprefix("blob:")).netloc != urlsplit(self.origin).netloc:
             self.strangers.append(url)
 
     def until(self, condition: Callable[[], object], within_s: float, what: str) -> Any:
@@ -69,7 +76,7 @@ class Visit:
 
     def phase(self) -> str | None:
         """The state of the call that the page shows."""
-        return self.page.locator("body").get_attribute("data-phase")
+        return self.page.locator("#talk").get_attribute("data-phase")
 
     def wait_phase(self, phase: str, within_s: float) -> None:
         """Wait until the page shows this state."""
@@ -89,6 +96,51 @@ class Visit:
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
+    def go(self, path: str) -> None:
+        """Open another page of the same box."""
+        self.page.goto(self.origin.rstrip("/") + path)
+
+    def look(self, name: str, *, whole: bool = True) -> None:
+        """Keep a picture of this page as it is now in each width and scheme, and let axe judge it.
+
+        Args:
+            name: of the pictures.
+            whole: whether the picture shows what lies below the window too.
+        """
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        size = self.page.viewport_size
+        for width in WIDTHS:
+            self.page.set_viewport_size({"width": width, "height": _HEIGHT})
+            for scheme in SCHEMES:
+                self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                path = SHOTS / f"{name}-{width}-{scheme}.png"
+                self.page.screenshot(path=path, full_page=whole)
+                assert self.faults() == [], f"{name}, {width} px, {scheme}"
+                assert self.overflow() <= 0, f"{name} is wider than {width} px"
+        if size is not None:
+            self.page.set_viewport_size(size)
+
+    def faults(self) -> list[str]:
+        """What axe-core finds serious or critical on this page."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(_AXE.read_text(encoding="utf-8"))
+        found: list[dict[str, Any]] = self.page.evaluate(
+            "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+        )
+        return [
+            f"{each['impact']} {each['id']}: {node['html'][:160]} {node.get('failureSummary', '')}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        wider: int = self.page.evaluate(
+            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return wider
+
     def assert_clean(self) -> None:
         """Nothing was asked of anyone else, nothing was refused by the CSP, nothing complained."""
         assert self.strangers == []
@@ -101,14 +153,18 @@ class Visit:
 def visit(
     url: str,
     *,
-    microphone: Path | Literal["beeps", "denied"],
+    microphone: Path | Literal["beeps", "denied"] = "beeps",
+    path: str = "/",
+    cookies: Cookies = (),
     width: int = 1440,
     scheme: Literal["light", "dark"] = "light",
 ) -> Iterator[Visit]:
     """Open the page.
 
     Args:
-        url: the page's address.
+        url: the box's address.
+        path: of the page that is opened first.
+        cookies: what ``box.sign_in()`` gave; none: nobody is signed in.
         microphone: a 48 kHz wav that is played once, Chromium's beep every second, or refused.
         width: of the window, in pixels.
         scheme: what the visitor's system prefers.
@@ -125,19 +181,36 @@ def visit(
         flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     assert chromium, "no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
+    with _playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         try:
             context = browser.new_context(
-                color_scheme=scheme, viewport={"width": width, "height": 860}
+                color_scheme=scheme, viewport={"width": width, "height": _HEIGHT}
+            )
+            context.add_cookies(
+                [{"name": each["name"], "value": each["value"], "url": url} for each in cookies]
             )
             context.add_init_script(path=_OBSERVER)
             visited = Visit(context.new_page(), url)
             visited.watch()
-            visited.page.goto(url)
+            visited.go(path)
             yield visited
         finally:
             browser.close()
+
+
+@contextmanager
+def _playwright() -> Iterator[Playwright]:
+    """One for all visits that are open at the same time: it cannot be started twice in a thread."""
+    if _running:
+        yield _running[0]
+        return
+    with sync_playwright() as started:
+        _running.append(started)
+        try:
+            yield started
+        finally:
+            _running.clear()
 
 
 def spoken(path: Path, clip: Path, silence_s: float) -> Path:

@@ -36,6 +36,23 @@
     }
   };
 
+  // Every microphone that was opened; unplug() ends the newest as pulling its plug would.
+  const opened = [];
+  const media = navigator.mediaDevices;
+  if (media) {
+    const native = media.getUserMedia.bind(media);
+    media.getUserMedia = async (wanted) => {
+      const stream = await native(wanted);
+      opened.push(...stream.getAudioTracks());
+      return stream;
+    };
+  }
+  window.unplug = () => {
+    const track = opened.findLast((one) => one.readyState === "live");
+    track.stop();
+    track.dispatchEvent(new Event("ended"));
+  };
+
   // What the microphone has sent so far: seconds of sound and its energy.
   window.sent = async () => {
     const total = { seconds: 0, energy: 0 };

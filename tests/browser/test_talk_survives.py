@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 def test_the_talk_goes_on_after_the_media_server_was_killed(box: Box) -> None:
-    with visit(box.url, microphone="beeps", scheme="dark") as visited:
+    with visit(box.url, path="/talk", cookies=box.sign_in(), scheme="dark") as visited:
         visited.page.click("#start")
         visited.until(lambda: visited.lines("agent"), 30, "the greeting")
         visited.wait_phase("listening", 15)

@@ -106,7 +106,6 @@ export class SoundPanel {
       this.#test.disabled = false;
       requestAnimationFrame(() => this.#follow(trial));
     } catch (error) {
-      this.#test.disabled = true;
       if (error instanceof CallProblem) {
         const { message, hint } = error.problem;
         this.#result.textContent = `${message} ${hint}`;
@@ -124,6 +123,7 @@ export class SoundPanel {
     this.#opening += 1;
     const trial = this.#trial;
     this.#trial = undefined;
+    this.#test.disabled = true;
     this.showLevel(0);
     if (!trial) return;
     trial.stream.getTracks().forEach((track) => track.stop());
@@ -146,6 +146,8 @@ export class SoundPanel {
       if (this.#trial === trial) tell("The test did not work in this browser. The call itself may.");
     }
     this.#test.disabled = this.#trial === undefined;
+    // A disabled button loses the keyboard's focus.
+    if (document.activeElement === document.body) this.#test.focus();
   }
 
   async #list(): Promise<void> {
