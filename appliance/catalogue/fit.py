@@ -31,8 +31,6 @@ _PIPER_WORK = 90 * MIB
 # Files on disk are f16; loaded as int8 they take about half.
 _INT8_PART = 0.55
 _BLIND_PART = 1.25
-CALL_PROCESS = 190 * MIB
-"""RAM of one call's process in the agent, measured."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.catalogue.entries import CATALOGUE_FILE
@@ -30,10 +30,16 @@ class PullEvent:
     """Bytes; 0 while unknown."""
 
 
-def pull_model(model_id: str, into: Path, catalogue: Path = CATALOGUE_FILE) -> Iterator[PullEvent]:
+def pull_model(
+    model_id: str,
+    into: Path,
+    catalogue: Path = CATALOGUE_FILE,
+    on_child: Callable[[subprocess.Popen[str]], None] = lambda _child: None,
+) -> Iterator[PullEvent]:
     """Fetch a model into ``into/<id>``; may be interrupted and called again.
 
-    The child alone runs without the offline switches. Closing the iterator stops it.
+    The child alone runs without the offline switches. Closing the iterator stops it; so does
+    whoever ends the child that ``on_child`` is told of.
 
     Raises:
         ApplianceError: the child's own error, or that it died.
@@ -49,6 +55,7 @@ def pull_model(model_id: str, into: Path, catalogue: Path = CATALOGUE_FILE) -> I
     )  # fmt: skip
     failure: ApplianceError | None = None
     try:
+        on_child(child)
         for line in child.stdout or ():
             event = json.loads(line)
             kind = event.pop("event")

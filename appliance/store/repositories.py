@@ -27,6 +27,7 @@ from appliance.store.engine import (
     reading,
     scrub,
 )
+from appliance.store.licences import Licences
 from appliance.store.links import Links, give_use_back, use_link
 from appliance.store.models import SessionRow, TurnRow
 from appliance.store.upgrading import upgrade
@@ -59,6 +60,7 @@ class Store:
         self.sessions = Sessions(self)
         self.turns = Turns(self)
         self.links = Links(self)
+        self.licences = Licences(self)
         self.owner = Owner(self)
         self.sign_ins = SignIns(self)
         self.attempts = Attempts(self)

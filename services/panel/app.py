@@ -14,26 +14,32 @@ from appliance import __version__
 from appliance.secrets import browser_key, link_key, livekit_keys, local_token
 from appliance.settings import Settings
 from appliance.store import open_store
-from services.panel import answers, box, events, internal, pages, settings_page
+from services.panel import answers, box, doctor, events, internal, pages, settings_page
 from services.panel.access.gate import Gate, check_same_route
 from services.panel.access.signing import Signing
 from services.panel.api import audit as audit_api
 from services.panel.api import box as box_api
 from services.panel.api import calls as calls_api
-from services.panel.api import guest, health, links, sessions, speech
+from services.panel.api import guest, health, links, livekit, openapi, sessions, speech
 from services.panel.api import keys as keys_api
-from services.panel.api import openapi
+from services.panel.api import models as models_api
+from services.panel.api import personas as personas_api
+from services.panel.api import doctor as doctor_api
 from services.panel.api import settings as settings_api
 from services.panel.calls import Clock
+from services.panel.cors import Cors
 from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.guests import Guests
+from services.panel.models.office import Office, make_office
 from services.panel.pages import access as access_page
-from services.panel.pages import account
+from services.panel.pages import account, home, join, sign_in, talk
 from services.panel.pages import audit as audit_page
-from services.panel.pages import keys as keys_page
 from services.panel.pages import calls as calls_page
-from services.panel.pages import home, join, sign_in, talk
+from services.panel.pages import keys as keys_page
+from services.panel.pages import models as models_page
+from services.panel.pages import personas as personas_pages
+from services.panel.pages import doctor as doctor_page
 from services.panel.pages import settings as settings_form
 from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of
@@ -59,6 +65,7 @@ def create_app(
     status: StatusSource | None = None,
     clock: Clock = time.monotonic,
     watching: bool = True,
+    models: Callable[..., Office] = make_office,
 ) -> FastAPI:
     """The whole panel.
 
@@ -68,6 +75,7 @@ def create_app(
         status: who says whether the box is ready.
         clock: seconds that only go forward.
         watching: whether the repair loop runs; a test may take its steps itself.
+        models: makes what fetches, keeps and changes models.
     """
 
     @contextlib.asynccontextmanager
@@ -85,6 +93,10 @@ def create_app(
         app.state.desk, app.state.watch = desk, watch
         app.state.purge = purge = Purge(settings, store)
         sampler = box.install(app, settings, store)
+        app.state.models = office = models(settings, store, app.state.services, app.state.bus)
+        app.state.switcher = office.switcher
+        app.state.readiness.pause = lambda: office.switcher.pause
+        await office.open()
         loops = (watch.run(), purge.run(), sampler.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -93,7 +105,9 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await office.close()
             await app.state.services.close()
+            await app.state.digests.close()
             await desk.rooms.close()
             await asyncio.to_thread(store.close)
 
@@ -107,13 +121,17 @@ def create_app(
     app.state.bus = events.Bus()
     app.state.readiness = Readiness(status or status_of(settings))
     settings_page.install(app, settings)
+    doctor.install(app, settings)
     answers.install(app)
     for module in (openapi, keys_api, audit_api, account, keys_page, audit_page):
         app.include_router(module.router)
-    for module in (guest, links, access_page, join):
+    for module in (models_api, models_page):
         app.include_router(module.router)
-    for module in (settings_api, settings_form, health, sessions, calls_api, calls_page, speech, events, box_api, sign_in, home, talk, internal):
+    for module in (guest, links, livekit, access_page, join):
+        app.include_router(module.router)
+    for module in (doctor_api, doctor_page, settings_api, settings_form, health, sessions, calls_api, calls_page, speech, personas_api, personas_pages, events, box_api, sign_in, home, talk, internal):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Cors, settings=settings)
     return app

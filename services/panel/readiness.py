@@ -15,10 +15,15 @@ StatusSource = Callable[[], Awaitable[BoxStatus]]
 
 
 class Readiness:
-    """The box's status, shared by everyone who asks within a second."""
+    """The box's status, shared by everyone who asks within a second.
+
+    Attributes:
+        pause: why no call is to begin although the box could take one; empty if calls may.
+    """
 
     def __init__(self, source: StatusSource) -> None:
         self._source = source
+        self.pause: Callable[[], str] = lambda: ""
         self._lock = asyncio.Lock()
         self._known: BoxStatus | None = None
         self._known_at = 0.0
@@ -35,8 +40,10 @@ class Readiness:
         """Pass if the box can take a call.
 
         Raises:
-            NotReady: says which program is not ready and why.
+            NotReady: says which program is not ready and why, or that a model is being changed.
         """
+        if why := self.pause():
+            raise NotReady("not_ready", why, "Try again in a minute.", can_retry=True)
         status = await self.look()
         if status.ready:
             return

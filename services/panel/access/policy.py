@@ -50,10 +50,21 @@ SCOPES: dict[Route, Scope] = {
     ("GET", "/api/v1/calls"): Scope.READ,
     ("GET", "/api/v1/calls/{session_id}"): Scope.READ,
     ("GET", "/api/v1/calls/{session_id}/export"): Scope.READ,
+    ("GET", "/api/v1/models"): Scope.READ,
+    ("GET", "/api/v1/models/room"): Scope.READ,
+    ("GET", "/api/v1/models/switch"): Scope.READ,
+    ("GET", "/api/v1/models/{model_id}/fit"): Scope.READ,
     ("GET", "/api/v1/openapi.json"): Scope.READ,
     ("GET", "/api/v1/events"): Scope.READ,
+    ("GET", "/api/v1/doctor"): Scope.READ,
+    ("GET", "/api/v1/doctor/digests"): Scope.READ,
     ("GET", "/api/v1/box"): Scope.READ,
     ("GET", "/api/v1/box/history"): Scope.READ,
+    ("GET", "/api/v1/personas"): Scope.READ,
+    ("GET", "/api/v1/personas/{name}"): Scope.READ,
+    ("GET", "/api/v1/personas/{name}/yaml"): Scope.READ,
+    ("GET", "/v1/livekit/status"): Scope.CALLS,
+    ("POST", "/v1/livekit/token"): Scope.CALLS,
     ("POST", "/v1/audio/transcriptions"): Scope.SPEECH,
     ("POST", "/v1/audio/translations"): Scope.SPEECH,
     ("POST", "/v1/audio/speech"): Scope.SPEECH,
@@ -80,16 +91,23 @@ FORMS: frozenset[Route] = frozenset(
 BODY_BYTES = 64 << 10
 LARGE_BODIES: dict[Route, int | None] = {
     # A settings.toml of 60,000 characters, each of which may be written as an escape.
+    ("POST", "/api/v1/doctor/loop"): 512 << 10,
     ("POST", "/api/v1/settings/import"): 768 << 10,
     ("POST", "/api/v1/settings/import/preview"): 768 << 10,
     ("POST", "/settings/import"): 768 << 10,
     ("POST", "/settings/import/review"): 768 << 10,
     ("POST", "/internal/livekit"): 512 << 10,
     ("POST", "/internal/v1/jobs/{session_id}"): None,
+    # A persona holds up to 88,000 characters, each of which may be written as an escape.
+    ("POST", "/api/v1/personas"): 768 << 10,
+    ("POST", "/api/v1/personas/import"): 768 << 10,
+    ("POST", "/api/v1/personas/test"): 768 << 10,
+    ("PUT", "/api/v1/personas/{name}"): 768 << 10,
     ("POST", "/v1/audio/transcriptions"): None,
     ("POST", "/v1/audio/translations"): None,
     ("POST", "/v1/audio/speech"): None,
     ("POST", "/v1/chat/completions"): None,
+    ("PUT", "/api/v1/models/uploads/{model_id}/{part}"): None,
 }
 """The most bytes that a body may have, where it is not 64 KiB. None: streamed, the handler reads
 ``request.stream()`` and counts for itself."""

@@ -200,8 +200,7 @@ class Switcher:
         return shown(self._switch) if self._switch else None
 
     async def _run(self) -> None:
-        switch = self._switch
-        assert switch is not None
+        switch = self._now
         steps = {
             "checking": self._check, "draining": self._drain, "stopping": self._stop,
             "starting": self._start, "canary": self._try,
@@ -223,7 +222,8 @@ class Switcher:
 
     @property
     def _now(self) -> Switch:
-        assert self._switch is not None
+        if self._switch is None:
+            raise RuntimeError("there is no switch")
         return self._switch
 
     async def _check(self) -> None:

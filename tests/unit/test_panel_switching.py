@@ -1,0 +1,250 @@
+"""A change of model survives a kill at every step, and the last good model serves afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.catalogue.entries import Task
+from appliance.catalogue.selection import Switch, read_selection, wished, write_selection
+from appliance.errors import ApplianceError, NotReady, Refused
+from appliance.settings import Settings
+from services.panel.models import switching
+from services.panel.models.switching import Condition, Pace, Switcher, SwitchUnderWay, Wish
+
+pytestmark = pytest.mark.unit
+
+GOOD, NEW, CRASHES, BABBLES, FORBIDDEN = "good", "new", "crashes", "babbles", "forbidden"
+FAST = Pace(look=0.001, drain=0.05, start=2.0, canary=2.0)
+STATES = ("checking", "draining", "stopping", "starting", "canary")
+
+
+class Killed(BaseException):
+    """kill -9: nothing after it runs."""
+
+
+@dataclass
+class FakeBox:
+    """A service that loads what the file says when it starts; outlives any panel."""
+
+    settings: Settings
+    running: str | None = GOOD
+    flying: int = 0
+    context: int | None = None
+    kill_at: int | None = None
+    points: int = 0
+    ended: list[str] = field(default_factory=list)
+
+    def point(self) -> None:
+        """A moment at which the panel may die."""
+        self.points += 1
+        if self.points == self.kill_at:
+            raise Killed
+
+    async def check(self, switch: Switch) -> None:
+        self.point()
+        if switch.to == FORBIDDEN:
+            raise Refused("model_too_big", "It does not fit.")
+
+    async def in_flight(self, task: Task) -> int:
+        self.point()
+        return self.flying
+
+    async def stop(self, task: Task) -> None:
+        self.point()
+        self.running = None
+        self.point()
+
+    async def start(self, task: Task) -> None:
+        self.point()
+        self.running = self.running or self.loaded(task)
+        self.point()
+
+    def loaded(self, task: Task) -> str:
+        return read_selection(self.settings).loaded(task) or wished(self.settings, task)
+
+    async def condition(self, task: Task) -> Condition:
+        if self.running is None:
+            return Condition("loading")
+        if self.running == CRASHES:
+            return Condition("ended", "The program ended.")
+        return Condition("ready")
+
+    async def canary(self, switch: Switch) -> None:
+        self.point()
+        if self.running == BABBLES:
+            raise NotReady("model_silent", "It answers without a word.")
+
+    async def keep_context(self, tokens: int | None) -> None:
+        self.point()
+        self.context = tokens
+        self.point()
+
+    async def finished(self, switch: Switch) -> None:
+        self.ended.append(switch.state)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, llm={"model": GOOD})  # type: ignore[arg-type]
+
+
+def panel(box: FakeBox) -> Switcher:
+    """A new panel on this box."""
+    # The method of the protocol has the name of a field here.
+    hands: Any = Hands(box)
+    return Switcher(box.settings, hands, pace=FAST)
+
+
+class Hands:
+    """The box, with ``context`` as the method that the switcher knows."""
+
+    def __init__(self, box: FakeBox) -> None:
+        self._box = box
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._box, name)
+
+    async def context(self) -> int | None:
+        return self._box.context
+
+
+async def change(box: FakeBox, to: str, context: int | None = None) -> Switcher:
+    """Begin a switch and let it end, or die."""
+    switcher = panel(box)
+    try:
+        await switcher.begin(Wish("llm", to, context_tokens=context))
+        await switcher.settle()
+    except Killed:
+        pass
+    return switcher
+
+
+async def test_a_good_model_takes_over_step_by_step(settings: Settings) -> None:
+    box = FakeBox(settings)
+    told = list[str]()
+    hands: Any = Hands(box)
+    switcher = Switcher(settings, hands, lambda state: told.append(state["state"]), FAST)
+    await switcher.begin(Wish("llm", NEW))
+    await switcher.settle()
+    assert told == [*STATES, "committed"]
+    assert box.running == NEW and box.ended == ["committed"]
+    selection = read_selection(settings)
+    assert selection.current == selection.last_good == {"llm": NEW}
+    assert [step.state for step in selection.switch.steps] == told  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("to", [CRASHES, BABBLES, FORBIDDEN])
+async def test_a_bad_model_is_rolled_back_with_the_reason(to: str, settings: Settings) -> None:
+    box = FakeBox(settings)
+    switcher = await change(box, to)
+    state = switcher.state()
+    assert state is not None
+    assert (state["state"], state["finished"], bool(state["reason"])) == ("rolled_back", True, True)
+    assert box.running == GOOD
+    assert switcher.pause == ""
+    again = await change(box, NEW)
+    assert again.state()["state"] == "committed"  # type: ignore[index]
+    await change(box, to)
+    assert box.running == NEW, "back to the last good one, not to the first"
+
+
+@pytest.mark.parametrize("to", [NEW, CRASHES, BABBLES])
+async def test_the_last_good_model_serves_whenever_the_panel_is_killed(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = NEW if to == NEW else GOOD
+    whole = FakeBox(Settings(data_dir=tmp_path / "whole", llm={"model": GOOD}))  # type: ignore[arg-type]
+    box = whole
+
+    def write(settings: Settings, selection: Any) -> None:
+        box.point()
+        write_selection(settings, selection)
+        box.point()
+
+    monkeypatch.setattr(switching, "write_selection", write)
+    await change(whole, to, 2048)
+    killed_in = set[str]()
+    for moment in range(1, whole.points + 1):
+        settings = Settings(data_dir=tmp_path / f"{moment}", llm={"model": GOOD})  # type: ignore[arg-type]
+        box = FakeBox(settings, context=1024, kill_at=moment)
+        await change(box, to, 2048)
+        box.kill_at = None
+        left = read_selection(settings).switch
+        killed_in.add(left.state if left else "")
+        if moment % 2:
+            # The box went down with it: the service starts by itself with what the file says.
+            box.running = box.loaded("llm")
+        after = panel(box)
+        await after.resume()
+        await after.settle()
+        begun = left is not None
+        assert box.running == (expected if begun else GOOD), moment
+        assert box.loaded("llm") == box.running, moment
+        assert box.context == (2048 if begun and to == NEW else 1024), moment
+        assert after.pause == "", moment
+    never = {"canary"} if to == CRASHES else set[str]()
+    assert killed_in >= {"", *STATES} - never
+    assert "rolled_back" in killed_in or to == NEW
+
+
+async def test_a_switch_that_kills_every_panel_is_given_up(settings: Settings) -> None:
+    box = FakeBox(settings)
+    box.kill_at = 4
+    await change(box, NEW)
+    for _ in range(2):
+        box.points, box.kill_at = 0, 1
+        dying = panel(box)
+        await dying.resume()
+        with pytest.raises(Killed):
+            await dying.settle()
+    box.kill_at = None
+    last = panel(box)
+    await last.resume()
+    await last.settle()
+    assert last.state()["state"] == "rolled_back"  # type: ignore[index]
+    assert box.running == GOOD
+
+
+async def test_one_switch_at_a_time_and_no_calls_meanwhile(settings: Settings) -> None:
+    box = FakeBox(settings, flying=1)
+    switcher = Switcher(settings, Hands(box), pace=Pace(look=0.001, drain=0.3))  # type: ignore[arg-type]
+    await switcher.begin(Wish("llm", NEW))
+    with pytest.raises(SwitchUnderWay):
+        await switcher.begin(Wish("stt", "other"))
+    while switcher.state()["state"] == "checking":  # type: ignore[index]
+        await asyncio.sleep(0)
+    with pytest.raises(NotReady) as caught:
+        switcher.require_calm()
+    assert caught.value.code == "not_ready"
+    assert box.running == GOOD, "a request in flight is waited for"
+    await switcher.settle()
+    switcher.require_calm()
+    assert box.running == NEW
+
+
+async def test_a_way_back_that_fails_says_so(settings: Settings) -> None:
+    box = FakeBox(settings)
+
+    async def never(task: Task) -> None:
+        raise NotReady("box_not_running", "Earshot is not running.")
+
+    box.start = never  # type: ignore[method-assign]
+    switcher = await change(box, NEW)
+    state = switcher.state()
+    assert state is not None and state["finished"]
+    assert "does not start either" in state["reason"]
+
+
+async def test_a_broken_file_does_not_keep_the_panel_from_starting(settings: Settings) -> None:
+    settings.models_path.mkdir()
+    (settings.models_path / "selection.json").write_text("{")
+    switcher = panel(FakeBox(settings))
+    await switcher.resume()
+    assert switcher.state() is None
+    with pytest.raises(ApplianceError):
+        await switcher.begin(Wish("llm", NEW))
