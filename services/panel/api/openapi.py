@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -52,6 +53,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         title="Earshot", version=app.version, routes=app.routes,
         description="A private voice assistant in a box. docs/api.md tells it in sentences.",
     )  # fmt: skip
+    known = {(method, _shown(path)): (method, path) for method, path in (*PUBLIC, *SCOPES)}
     paths = {
         path: methods
         for path, methods in document["paths"].items()
@@ -59,7 +61,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     }
     for path, methods in paths.items():
         for method, operation in methods.items():
-            _complete(operation, (method.upper(), path))
+            route = (method.upper(), path)
+            _complete(operation, known.get(route, route))
     document["paths"] = paths
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -77,6 +80,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         },
     }  # fmt: skip
     return document
+
+
+def _shown(path: str) -> str:
+    """A template without its convertors, as the document writes it."""
+    return re.sub(r":\w+}", "}", path)
 
 
 def _complete(operation: dict[str, Any], route: tuple[str, str]) -> None:
