@@ -24,7 +24,7 @@ _LINES_KEPT = 200
 _TAIL_BYTES = 64_000
 _LONGEST = 240
 _BAD = ("error", "critical", "fatal", "panic", "crit")
-_SEE_LOG = "Its log, below, says more."
+_SEE_LOG = "Its log says more."
 
 # What our programs' error events mean to somebody who does not know them.
 _EVENTS = {
@@ -173,7 +173,7 @@ def from_line(line: LogLine) -> Trouble:
 
 def _given_up_at(at: datetime, program: str, reason: str) -> Trouble:
     said = f"{title_of(program)}: {reason}"
-    return Trouble(at, program, said[:_LONGEST], "Its button below starts it again.")
+    return Trouble(at, program, said[:_LONGEST], "Restart it to try again.")
 
 
 def merged(troubles: Iterable[Trouble]) -> list[Trouble]:

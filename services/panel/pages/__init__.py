@@ -10,9 +10,11 @@ from fastapi.templating import Jinja2Templates
 
 from appliance import __version__
 from services.panel.access import principal_of
+from services.panel.pages.filters import FILTERS
 
 HERE = Path(__file__).resolve().parent.parent
 _templates = Jinja2Templates(HERE / "templates")
+_templates.env.filters.update(FILTERS)
 
 
 def render(
