@@ -58,8 +58,6 @@ class Purge:
     async def run(self) -> None:
         """Delete what is too old, now and every hour, until cancelled."""
         left = 0.0
-        # The panel may have died between a deletion and its scrubbing.
-        self.scrub_due = True
         while True:
             try:
                 if left <= 0:
@@ -72,14 +70,17 @@ class Purge:
             except Exception:
                 # A mistake of ours in one round must not keep words for ever.
                 log.exception("purge_broken")
-            pause = min(left, SCRUB_AGAIN_S) if self.scrub_due else left
-            await self._sleep(pause)
-            left -= pause
+            # A deletion that somebody asks for meanwhile may leave its scrubbing to this loop.
+            await self._sleep(SCRUB_AGAIN_S)
+            left -= SCRUB_AGAIN_S
 
     async def step(self) -> Deletion:
         """Delete the calls that are older than the setting allows, and note it."""
+        # The panel may have died between a deletion and its scrubbing, or the command may have
+        # found a reader in its way.
+        self.scrub_due = True
         if self._keep_days == 0:
-            return Deletion(0, 0, await self._scrub() if self.scrub_due else True)
+            return Deletion(0, 0, await self._scrub())
         deletion = await self.delete_older_than(self._keep_days)
         if deletion.calls:
             log.info("calls_purged", calls=deletion.calls, scrubbed=deletion.scrubbed)

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from appliance.cli import sessions
-from appliance.errors import NotFound
+from appliance.errors import BadInput, NotFound, Refused
 from appliance.settings import load_settings
 from appliance.store import EndState, Session, open_store
 
@@ -74,3 +74,47 @@ def test_an_unknown_id_is_bad_input(
     refused = CliRunner().invoke(app, ["sessions", "show", "nobody"])
     assert isinstance(refused.exception, NotFound)
     assert refused.exception.exit_code == 2
+
+
+def test_a_call_is_exported(app: typer.Typer, call: Session, tmp_path: Path) -> None:
+    printed = CliRunner().invoke(app, ["sessions", "export", call.id, "--format", "text"])
+    assert "Caller: What is [red]this[/red]?" in printed.output
+    file = tmp_path / "call.srt"
+    arguments = ["sessions", "export", call.id, "--format", "srt", "--output", str(file)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert "Assistant: It is [cut short]" in file.read_text(encoding="utf-8")
+    again = CliRunner().invoke(app, arguments)
+    assert isinstance(again.exception, BadInput)
+    entry = open_store(load_settings()).audit.list()[0][0]
+    assert (entry.actor, entry.action, entry.object) == ("command", "call.exported", call.id)
+
+
+def test_deletion_asks_first(app: typer.Typer, call: Session) -> None:
+    refused = CliRunner().invoke(app, ["sessions", "delete", "--id", call.id], input="n\n")
+    assert refused.exit_code != 0
+    assert "Delete 1 call and everything that was said?" in refused.output
+    assert open_store(load_settings()).sessions.get(call.id)
+    done = CliRunner().invoke(app, ["sessions", "delete", "--id", call.id], input="y\n")
+    assert "Deleted 1 with 2 turns." in done.output
+    store = open_store(load_settings())
+    assert store.sessions.list() == []
+    assert store.audit.list()[0][0].action == "call.deleted"
+
+
+def test_deletion_by_age_and_of_all_leaves_open_calls(app: typer.Typer, call: Session) -> None:
+    store = open_store(load_settings())
+    live = store.sessions.create(persona="default", keep_transcript=True)
+    by_age = ["sessions", "delete", "--older-than-days", "1", "--yes"]
+    assert "There is no such call." in CliRunner().invoke(app, by_age).output
+    done = CliRunner().invoke(app, ["sessions", "delete", "--all", "--yes"])
+    assert "Deleted 1 with 2 turns." in done.output
+    assert [one.id for one in store.sessions.list()] == [live.id]
+    refused = CliRunner().invoke(app, ["sessions", "delete", "--id", live.id, "--yes"])
+    assert isinstance(refused.exception, Refused)
+    assert call.id != live.id
+
+
+@pytest.mark.parametrize("options", [[], ["--all", "--id", "x"], ["--all", "--older-than-days=1"]])
+def test_deletion_must_say_of_what(app: typer.Typer, options: list[str]) -> None:
+    refused = CliRunner().invoke(app, ["sessions", "delete", "--yes", *options])
+    assert isinstance(refused.exception, BadInput)
