@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from appliance.errors import BadInput, NotFound
 
 PersonaName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+LONGEST_FILE_BYTES = 256 << 10
+
+
+def _plain(text: str) -> str:
+    """Text as it was typed, with one kind of line end."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if any(ord(sign) < 0x20 and sign not in "\n\t" for sign in text) or not _is_unicode(text):
+        raise ValueError("it has control characters in it")
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
 
 class EndpointingDelays(NamedTuple):
@@ -31,8 +59,8 @@ class Example(BaseModel):
     """One exchange shown to the model before the talk begins."""
 
     model_config = ConfigDict(extra="forbid")
-    user: str = Field(min_length=1, max_length=2000)
-    assistant: str = Field(min_length=1, max_length=2000)
+    user: Text = Field(min_length=1, max_length=2000)
+    assistant: Text = Field(min_length=1, max_length=2000)
 
 
 class Sampling(BaseModel):
@@ -42,7 +70,9 @@ class Sampling(BaseModel):
     temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word.")
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(64, ge=1, le=2048, description="Longest answer, in tokens.")
-    seed: int | None = None
+    seed: int | None = Field(
+        None, ge=0, le=2**32 - 1, description="The same seed, the same words; unset: by chance."
+    )
 
 
 class Persona(BaseModel):
@@ -50,19 +80,19 @@ class Persona(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: PersonaName
-    title: str = Field("", max_length=120, description="Shown to people; the name if empty.")
-    instructions: str = Field(min_length=1, max_length=8000)
+    title: Text = Field("", max_length=120, description="Shown to people; the name if empty.")
+    instructions: Text = Field(min_length=1, max_length=8000)
     examples: list[Example] = Field(default_factory=list, max_length=20)
-    greeting: str = Field(
+    greeting: Text = Field(
         "", max_length=500, description="Spoken when the call begins; empty: silent."
     )
-    voice: str | None = Field(
+    voice: ModelName | None = Field(
         None, description="Id of an installed voice; the selected one if unset."
     )
     language: str = Field(
         "en", pattern=r"^[a-z]{2,3}$", description="ISO 639 code pinned for the ear."
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         None, description="Id of the language model; the selected one if unset."
     )
     sampling: Sampling = Field(default_factory=Sampling)
@@ -79,27 +109,61 @@ class Persona(BaseModel):
         return ENDPOINTING[self.endpointing]
 
 
-def load_persona(path: Path) -> Persona:
+class _Loader(yaml.SafeLoader):
+    """Plain values only: a file of aliases can be small and mean gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not taken")
+        return super().compose_node(parent, index)
+
+
+def parse_persona(text: str, what: str = "The persona") -> Persona:
     """Read one persona.
 
+    Args:
+        text: YAML.
+        what: how a message calls it.
+
     Raises:
-        BadInput: the file cannot be read or a value in it is impossible.
+        BadInput: it cannot be read or a value in it is impossible.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Persona.model_validate(raw)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(
-            "persona_unreadable", f"The persona file {path} cannot be read.",
-            "It must be YAML in UTF-8.",
-        ) from error  # fmt: skip
+        return Persona.model_validate(yaml.load(text, _Loader))  # noqa: S506  it is a SafeLoader
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadInput(
-            "persona_invalid", f"The persona file {path} is wrong at {where}: {first['msg']}.",
+            "persona_invalid", f"{what} is wrong at {where}: {first['msg']}.",
             "Compare it with config/personas/default.yaml.",
         ) from error  # fmt: skip
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: YAML's dates and numbers can be written so that there are no such.
+        raise BadInput(
+            "persona_unreadable", f"{what} cannot be read.", "It must be YAML in UTF-8."
+        ) from error
+
+
+def load_persona(path: Path) -> Persona:
+    """Read one persona's file.
+
+    Raises:
+        BadInput: the file cannot be read or a value in it is impossible.
+    """
+    what = f"The persona file {path}"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LONGEST_FILE_BYTES + 1)
+        if len(raw) > LONGEST_FILE_BYTES:
+            raise BadInput(
+                "persona_too_large", f"{what} is larger than {LONGEST_FILE_BYTES >> 10} KiB.",
+                "A persona is a few pages of text.",
+            )  # fmt: skip
+        return parse_persona(raw.decode(), what)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            "persona_unreadable", f"{what} cannot be read.", "It must be YAML in UTF-8."
+        ) from error
 
 
 def find_persona(name: str, folders: list[Path]) -> Persona:

@@ -35,6 +35,7 @@ class FakeService:
         self.models = models
         self.headers: dict[str, str] = {}
         self.received = 0
+        self.body: dict[str, Any] = {}
         self.asked = asyncio.Event()
         self.go = asyncio.Event()
         self.left = asyncio.Event()
@@ -51,12 +52,16 @@ class FakeService:
 
     async def take(self, request: Request) -> Response:
         self.headers = dict(request.headers)
+        sent = b""
         try:
             async for part in request.stream():
                 self.received += len(part)
+                sent = (sent + part)[:MIB]
         except ClientDisconnect:
             self.left.set()
             raise
+        if sent.startswith(b"{"):
+            self.body = json.loads(sent)
         self.asked.set()
         if self.answer is not None:
             return self.answer

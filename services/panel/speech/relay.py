@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 
 import httpx
@@ -24,7 +24,7 @@ _HANDED_BACK = ("content-type", "content-length", "retry-after")
 
 
 async def relayed(http: Request, services: Services, service: Service, path: str) -> Response:
-    """What the service answers to this request.
+    """What the service answers to this request, whose body is handed on as it comes.
 
     Raises:
         NotReady: too much is asked at once, or the service does not answer.
@@ -34,12 +34,31 @@ async def relayed(http: Request, services: Services, service: Service, path: str
     async with AsyncExitStack() as stack:
         stack.enter_context(services.place(service))
         body = _Body(http, services.body_bytes[service])
-        client = services.client(service)
         headers = {name: http.headers[name] for name in _SENT_ON if name in http.headers}
-        asked = client.build_request(
+        asked = services.client(service).build_request(
             "POST", path, headers={**headers, **LOWEST}, content=body.parts()
         )
-        answer = await _answer(client, asked, body, service)
+        answer = await _answer(services, asked, body.left(), service)
+        stack.push_async_callback(answer.aclose)
+        return _Relayed(answer, stack.pop_all())
+
+
+async def asked_instead(
+    http: Request, services: Services, service: Service, path: str, content: bytes
+) -> Response:
+    """What the service answers to this JSON; the request's own body has been read.
+
+    Raises:
+        NotReady: too much is asked at once, or the service does not answer.
+        ClientGone: the client closed its connection before there was an answer.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.place(service))
+        headers = {"Content-Type": "application/json", **LOWEST}
+        asked = services.client(service).build_request(
+            "POST", path, headers=headers, content=content
+        )
+        answer = await _answer(services, asked, _gone(http.receive), service)
         stack.push_async_callback(answer.aclose)
         return _Relayed(answer, stack.pop_all())
 
@@ -82,11 +101,11 @@ class _Body:
 
 
 async def _answer(
-    client: httpx.AsyncClient, asked: httpx.Request, body: _Body, service: Service
+    services: Services, asked: httpx.Request, left: Coroutine[None, None, None], service: Service
 ) -> httpx.Response:
-    """The service's answer as far as its headers."""
-    sending = asyncio.create_task(client.send(asked, stream=True))
-    leaving = asyncio.create_task(body.left())
+    """The service's answer as far as its headers, unless the client leaves before."""
+    sending = asyncio.create_task(services.client(service).send(asked, stream=True))
+    leaving = asyncio.create_task(left)
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():
