@@ -101,6 +101,12 @@ class Box:
 
         await eventually(answers, 20, "the front door")
 
+    @property
+    def panel_pid(self) -> int:
+        """The panel's process."""
+        assert self._panel is not None
+        return self._panel.pid
+
     def kill_livekit(self) -> None:
         """As kill -9."""
         self._kill(self._livekit)
