@@ -34,6 +34,7 @@ class Desk:
         seats: how many calls may run at once, and why.
         queue: who may take the next seat.
         gates: each is asked before a call is opened, and raises NotReady to refuse it.
+        naming: held while a room that a caller chose is looked up and made.
         news: set when something happened that the watch should look at.
         leftovers: rooms of ended calls that could not be closed yet.
     """
@@ -48,6 +49,7 @@ class Desk:
         self.seats = seats_of(settings)
         self.queue = Queue(self.seats.count, store.sessions.count_open, clock)
         self.gates: list[Callable[[], None]] = []
+        self.naming = asyncio.Lock()
         self.news = asyncio.Event()
         self.leftovers: set[str] = set()
 
