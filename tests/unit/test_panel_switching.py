@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from appliance.errors import ApplianceError, NotReady, Refused
 from appliance.settings import Settings
 from services.panel.models import switching
 from services.panel.models.switching import Condition, Pace, Switcher, SwitchUnderWay, Wish
+from tests.panel_app import until
 
 pytestmark = pytest.mark.unit
 
@@ -90,7 +90,7 @@ class FakeBox:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, llm={"model": GOOD})  # type: ignore[arg-type]
+    return Settings(data_dir=tmp_path, llm={"model": GOOD})
 
 
 def panel(box: FakeBox) -> Switcher:
@@ -132,7 +132,8 @@ async def test_a_good_model_takes_over_step_by_step(settings: Settings) -> None:
     await switcher.begin(Wish("llm", NEW))
     await switcher.settle()
     assert told == [*STATES, "committed"]
-    assert box.running == NEW and box.ended == ["committed"]
+    assert box.running == NEW
+    assert box.ended == ["committed"]
     selection = read_selection(settings)
     assert selection.current == selection.last_good == {"llm": NEW}
     assert [step.state for step in selection.switch.steps] == told  # type: ignore[union-attr]
@@ -158,7 +159,7 @@ async def test_the_last_good_model_serves_whenever_the_panel_is_killed(
     to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = NEW if to == NEW else GOOD
-    whole = FakeBox(Settings(data_dir=tmp_path / "whole", llm={"model": GOOD}))  # type: ignore[arg-type]
+    whole = FakeBox(Settings(data_dir=tmp_path / "whole", llm={"model": GOOD}))
     box = whole
 
     def write(settings: Settings, selection: Any) -> None:
@@ -170,7 +171,7 @@ async def test_the_last_good_model_serves_whenever_the_panel_is_killed(
     await change(whole, to, 2048)
     killed_in = set[str]()
     for moment in range(1, whole.points + 1):
-        settings = Settings(data_dir=tmp_path / f"{moment}", llm={"model": GOOD})  # type: ignore[arg-type]
+        settings = Settings(data_dir=tmp_path / f"{moment}", llm={"model": GOOD})
         box = FakeBox(settings, context=1024, kill_at=moment)
         await change(box, to, 2048)
         box.kill_at = None
@@ -212,12 +213,11 @@ async def test_a_switch_that_kills_every_panel_is_given_up(settings: Settings) -
 
 async def test_one_switch_at_a_time_and_no_calls_meanwhile(settings: Settings) -> None:
     box = FakeBox(settings, flying=1)
-    switcher = Switcher(settings, Hands(box), pace=Pace(look=0.001, drain=0.3))  # type: ignore[arg-type]
+    switcher = Switcher(settings, Hands(box), pace=Pace(look=0.001, drain=0.3))
     await switcher.begin(Wish("llm", NEW))
     with pytest.raises(SwitchUnderWay):
         await switcher.begin(Wish("stt", "other"))
-    while switcher.state()["state"] == "checking":  # type: ignore[index]
-        await asyncio.sleep(0)
+    await until(lambda: switcher.pause)
     with pytest.raises(NotReady) as caught:
         switcher.require_calm()
     assert caught.value.code == "not_ready"
@@ -236,7 +236,8 @@ async def test_a_way_back_that_fails_says_so(settings: Settings) -> None:
     box.start = never  # type: ignore[method-assign]
     switcher = await change(box, NEW)
     state = switcher.state()
-    assert state is not None and state["finished"]
+    assert state is not None
+    assert state["finished"]
     assert "does not start either" in state["reason"]
 
 
