@@ -12,8 +12,9 @@ from appliance.settings import Settings
 
 # In the order in which they are shown: the machine, what is installed, what runs.
 NAMES = (
-    "data_folder", "disk_space", "memory", "clock", "file_descriptors", "socket_paths", "network",
-    "ports", "programs", "models", "sealed_environment", "services",
+    "data_folder", "disk_space", "memory", "gpu", "clock", "file_descriptors", "socket_paths",
+    "network", "media_address", "ports", "programs", "models", "sealed_environment", "livekit",
+    "services",
 )  # fmt: skip
 
 log = logs.get(__name__)
@@ -30,10 +31,11 @@ class Result:
 
 def run_checks(settings: Settings, names: tuple[str, ...] = NAMES) -> list[Result]:
     """Every check in turn; none of them changes anything or raises."""
-    return [_run(settings, name) for name in names]
+    return [run_check(settings, name) for name in names]
 
 
-def _run(settings: Settings, name: str) -> Result:
+def run_check(settings: Settings, name: str) -> Result:
+    """One check of ``NAMES``; it neither changes anything nor raises."""
     module = import_module(f"appliance.checks.{name}")
     try:
         finding: Finding = module.look(settings)

@@ -17,7 +17,6 @@ from appliance.supervision import ProcessInfo
 from services.panel.settings_page.fields import group_views
 from services.panel.settings_page.form import changes_of
 from services.panel.settings_page.keeper import Keeper
-from services.panel.settings_page.restarting import Restarter
 from services.panel.settings_page.waiting import WaitingList
 from tests.panel_app import Panel, box_settings, running_panel, until
 
@@ -53,7 +52,10 @@ class FakeSupervisor:
         names = ("stt", "llm", "tts", "agent", "panel")
         return {name: ProcessInfo(name, "RUNNING", 1, self.uptime_s, "") for name in names}
 
-    def restart(self, name: str) -> None:
+    async def check(self, name: str) -> None:
+        """All can be."""
+
+    async def restart(self, name: str) -> None:
         """Note it."""
         self.restarted.append(name)
 
@@ -75,7 +77,7 @@ async def panel(tmp_path: Path) -> AsyncIterator[Panel]:
         supervisor: Any = FakeSupervisor()
         running.app.state.supervisor = supervisor
         running.app.state.keeper = Keeper(settings, WaitingList(settings, supervisor))
-        running.app.state.restarter = Restarter(supervisor, lambda: supervisor.restart("panel"))
+        running.app.state.restarts = supervisor
         yield running
 
 

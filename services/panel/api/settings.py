@@ -131,12 +131,13 @@ async def get_waiting(request: Request) -> Waiting:
     "/restart", status_code=202,
     responses={
         400: {"description": "`program_unknown`, `whole_box`"},
-        503: {"description": "`not_ready`: no supervisor answers, or a restart is under way."},
+        503: {"description": "`not_ready`: nobody supervises the programs, or a restart is under way."},
     },
 )  # fmt: skip
 async def restart_programs(request: Request, wanted: Restart) -> Restarting:
     """Begin to restart these programs. Calls go on; one whose agent or model restarts pauses."""
-    programs = await restarter_of(request).restart(wanted.programs)
+    hands = request.app.state.restarts
+    programs = await restarter_of(request).restart(hands, wanted.programs)
     await note(request, "program.restarted", object=" ".join(programs))
     return Restarting(programs=programs)
 

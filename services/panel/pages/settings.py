@@ -85,7 +85,8 @@ async def waiting(request: Request) -> Response:
 async def restart(request: Request) -> Response:
     """Restart every program that waits."""
     found = await asyncio.to_thread(keeper_of(request).look)
-    programs = await restarter_of(request).restart(found.waiting.programs)
+    hands = request.app.state.restarts
+    programs = await restarter_of(request).restart(hands, found.waiting.programs)
     await note(request, "program.restarted", object=" ".join(programs))
     return render(request, "_settings_waiting.html", all=found, **_restart_values(request, found))
 
@@ -99,7 +100,6 @@ def _restart_values(request: Request, found: AllSettings) -> dict[str, Any]:
     restarter = restarter_of(request)
     return {
         "busy": restarter.busy,
-        "failed": restarter.failed,
         "whole_box": "box" in found.waiting.programs,
         "command": WHOLE_BOX_COMMAND,
     }

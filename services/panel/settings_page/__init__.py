@@ -13,6 +13,5 @@ from services.panel.settings_page.waiting import WaitingList
 
 def install(app: FastAPI, settings: Settings) -> None:
     """Put the keeper of the settings and the restarter where the pages and the API find them."""
-    supervisor = supervisor_of(settings)
-    app.state.keeper = Keeper(settings, WaitingList(settings, supervisor))
-    app.state.restarter = Restarter(supervisor)
+    app.state.keeper = Keeper(settings, WaitingList(settings, supervisor_of(settings)))
+    app.state.restarter = Restarter()

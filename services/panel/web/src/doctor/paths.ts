@@ -1,0 +1,128 @@
+/** Tries the way to the media ports over one protocol alone: a real room, with the other's candidates left out. */
+
+import { Room, RoomEvent } from "livekit-client";
+import type { PathResult, Protocol } from "./findings";
+
+const PATIENCE_MS = 8_000;
+
+export interface TestRoom {
+  room_name: string;
+  url: string;
+  token: string;
+  address: string;
+  udp_port: number;
+  tcp_port: number;
+}
+
+interface Record {
+  connections: RTCPeerConnection[];
+  offered: Set<string>;
+}
+
+/** Whether this candidate line is of the protocol; an empty one ends a list and always passes. */
+export function speaks(candidate: string, protocol: Protocol): boolean {
+  const text = candidate.replace(/^a=/, "").trim();
+  return text === "" || text.split(/\s+/)[2]?.toLowerCase() === protocol;
+}
+
+/** `192.0.2.2:7882` of a candidate line. */
+export function addressOf(candidate: string): string {
+  const parts = candidate.replace(/^a=/, "").trim().split(/\s+/);
+  const host = parts[4] ?? "";
+  return `${host.includes(":") ? `[${host}]` : host}:${parts[5] ?? ""}`;
+}
+
+/** A description without the other protocol's candidates. */
+export function only(sdp: string, protocol: Protocol): string {
+  return sdp
+    .split("\r\n")
+    .filter((line) => !line.startsWith("a=candidate:") || speaks(line, protocol))
+    .join("\r\n");
+}
+
+/** A connection that neither hears of nor tells of candidates of the other protocol. */
+function forced(Real: typeof RTCPeerConnection, protocol: Protocol, record: Record): typeof RTCPeerConnection {
+  const handlers = Object.getOwnPropertyDescriptor(Real.prototype, "onicecandidate");
+  return class Forced extends Real {
+    constructor(configuration?: RTCConfiguration) {
+      super(configuration);
+      record.connections.push(this);
+      let given: RTCPeerConnection["onicecandidate"] = null;
+      Object.defineProperty(this, "onicecandidate", {
+        get: () => given,
+        set: (handler: RTCPeerConnection["onicecandidate"]) => {
+          given = handler;
+          handlers?.set?.call(this, (event: RTCPeerConnectionIceEvent) => {
+            if (speaks(event.candidate?.candidate ?? "", protocol)) given?.call(this, event);
+          });
+        },
+      });
+    }
+
+    override async addIceCandidate(candidate?: RTCIceCandidateInit | null): Promise<void> {
+      const text = candidate?.candidate ?? "";
+      if (!speaks(text, protocol)) return;
+      if (text) record.offered.add(addressOf(text));
+      await super.addIceCandidate(candidate ?? undefined);
+    }
+
+    override async setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
+      const sdp = only(description.sdp ?? "", protocol);
+      for (const line of sdp.split("\r\n")) if (line.startsWith("a=candidate:")) record.offered.add(addressOf(line));
+      await super.setRemoteDescription({ type: description.type, sdp });
+    }
+  };
+}
+
+/** Join the room over this protocol alone, and leave it again. */
+export async function tryPath(test: TestRoom, protocol: Protocol): Promise<PathResult> {
+  const Real = window.RTCPeerConnection;
+  const record: Record = { connections: [], offered: new Set() };
+  const room = new Room({ adaptiveStream: false, dynacast: false });
+  const began = performance.now();
+  let signalMs: number | undefined;
+  room.on(RoomEvent.SignalConnected, () => (signalMs = performance.now() - began));
+  window.RTCPeerConnection = forced(Real, protocol, record);
+  let connected = false;
+  let used: PathResult["used"];
+  try {
+    await room.connect(test.url, test.token, {
+      autoSubscribe: false,
+      maxRetries: 0,
+      peerConnectionTimeout: PATIENCE_MS,
+      websocketTimeout: PATIENCE_MS,
+      // An empty list overrides what a server may suggest: no host outside is ever asked.
+      rtcConfig: { iceServers: [] },
+    });
+    connected = true;
+    used = await pairOf(record.connections);
+  } catch {
+    // What failed shows in what was reached: the signalling, or offers, or neither.
+  } finally {
+    window.RTCPeerConnection = Real;
+    await room.disconnect().catch(() => undefined);
+  }
+  return { connected, signalled: signalMs !== undefined, offered: [...record.offered], used, signalMs };
+}
+
+interface Pair {
+  state: string;
+  nominated?: boolean;
+  remoteCandidateId: string;
+  currentRoundTripTime?: number;
+}
+
+async function pairOf(connections: RTCPeerConnection[]): Promise<PathResult["used"]> {
+  for (const connection of connections) {
+    const stats = await connection.getStats();
+    const entries = [...(stats as unknown as Map<string, { type: string }>).values()];
+    const pairs = entries.filter((entry) => entry.type === "candidate-pair") as unknown as Pair[];
+    const pair = pairs.find((one) => one.nominated && one.state === "succeeded") ?? pairs.find((one) => one.state === "succeeded");
+    const remote = pair && (stats as unknown as Map<string, { address?: string; ip?: string; port?: number; protocol?: string }>).get(pair.remoteCandidateId);
+    if (pair && remote) {
+      const ms = pair.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000;
+      return { address: `${remote.address ?? remote.ip ?? "the box"}:${remote.port ?? ""}`, protocol: remote.protocol ?? "", ms };
+    }
+  }
+  return undefined;
+}
