@@ -22,8 +22,8 @@ export function installEditor(form: HTMLFormElement): void {
     clearNotices();
     form.querySelectorAll("[aria-invalid]").forEach((field) => field.removeAttribute("aria-invalid"));
     const persona = current();
-    const button = document.getElementById("save") as HTMLButtonElement;
-    button.disabled = true;
+    const buttons = document.querySelectorAll<HTMLButtonElement>("[data-saves]");
+    buttons.forEach((button) => (button.disabled = true));
     try {
       const own = form.hasAttribute("data-own");
       const before = own ? { name: nameOf(form), version: form.dataset["version"] ?? "" } : await copied(form, persona.name);
@@ -41,7 +41,7 @@ export function installEditor(form: HTMLFormElement): void {
       notice(error.said);
       mark(form, fieldIn(error.said.message));
     } finally {
-      button.disabled = false;
+      buttons.forEach((button) => (button.disabled = false));
     }
   };
 

@@ -27,6 +27,11 @@ export function installTrial(persona: () => Persona | undefined, greeting: () =>
   let lines: Line[] = [];
   let asking: AbortController | undefined;
 
+  const scroll = (): void => {
+    const frame = list.parentElement as HTMLElement;
+    frame.scrollTop = frame.scrollHeight;
+  };
+
   const show = (role: Line["role"], words: string): HTMLElement => {
     const item = document.createElement("li");
     item.dataset["role"] = role;
@@ -37,7 +42,7 @@ export function installTrial(persona: () => Persona | undefined, greeting: () =>
     said.textContent = words;
     item.append(who, said);
     list.append(item);
-    list.scrollTop = list.scrollHeight;
+    scroll();
     return said;
   };
 
@@ -70,7 +75,7 @@ export function installTrial(persona: () => Persona | undefined, greeting: () =>
       await answered(asked, lines, mine.signal, (more) => {
         answer += more;
         said.textContent = answer;
-        list.scrollTop = list.scrollHeight;
+        scroll();
       });
     } catch (error) {
       if (!mine.signal.aborted) notice(error instanceof Refusal ? error.said : { message: String((error as Error).message) });
