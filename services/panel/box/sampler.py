@@ -124,6 +124,9 @@ class Sampler:
             gpu.load_percent, gpu.memory_used, gpu.temperature_c, self._calls(),
         )  # fmt: skip
         self.history.append(sample)
+        if gpu.is_present:
+            # Reading a model's file can take a second, which no page is to wait for.
+            await self._fresh(self._needs, self._senses.needs)
         listened = self._bus.is_heard("box")
         if gpu.is_present or listened:
             status = await self._readiness.look()
@@ -152,7 +155,7 @@ class Sampler:
         if gpu.memory_total is None or gpu.memory_free is None:
             used = await self.used_by()
             return ram_components(used, host.memory_total, host.memory_free)
-        needs = await self._fresh(self._needs, self._senses.needs)
+        needs = self._needs.value
         status = await self._readiness.look()
         loaded = {one.name for one in status.programs if one.ready}
         return vram_components(
