@@ -7,9 +7,12 @@ import os
 import resource
 import shutil
 import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Literal
 
 import psutil
 import pytest
@@ -21,6 +24,9 @@ from appliance.checks import (
     data_folder,
     disk_space,
     file_descriptors,
+    gpu,
+    livekit,
+    media_address,
     memory,
     models,
     network,
@@ -33,6 +39,7 @@ from appliance.checks import (
 from appliance.checks.finding import Finding
 from appliance.cli import build
 from appliance.errors import ApplianceError
+from appliance.gpu import Gpu, GpuReader
 from appliance.settings import Settings
 from appliance.status import BoxStatus, ProgramStatus
 from tests import catalogues as make
@@ -223,3 +230,75 @@ def test_the_command_exits_1_and_prints_one_object(
     people = CliRunner().invoke(build(), ["doctor"])
     assert people.exit_code == 1
     assert "fail models" in people.stdout
+
+
+@pytest.mark.parametrize(
+    ("found", "device", "state", "told"),
+    [
+        (Gpu("absent", "No GPU here."), "auto", "ok", "CPU mode"),
+        (Gpu("absent", "No GPU here."), "cuda", "fail", "stt.device asks for a GPU"),
+        (Gpu("lost", "It dropped out.", "Restart."), "auto", "fail", "dropped out"),
+        (
+            Gpu("present", name="RTX 4090", driver="570.1", cuda="12.8", memory_total=24 << 30),
+            "auto", "ok", "24,576 MB, driver 570.1",
+        ),
+    ],
+)  # fmt: skip
+def test_the_gpu_is_asked_once_and_its_answer_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    found: Gpu, device: Literal["auto", "cuda"], state: str, told: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(GpuReader, "read", lambda _self: found)
+    settings.stt.device = device
+    said = gpu.look(settings)
+    assert said.state == state
+    assert told in said.message
+
+
+def _running(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+    for module in modules:
+        monkeypatch.setattr(module, "members", lambda _run: [psutil.Process()])
+
+
+def test_an_address_that_the_machine_has_lost_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _running(monkeypatch, media_address)
+    settings.run_dir.mkdir(parents=True)
+    rendered = settings.run_dir / "livekit.yaml"
+    rendered.write_text('rtc:\n  node_ip: "127.0.0.1"\n')
+    assert media_address.look(settings).state == "ok"
+    rendered.write_text('rtc:\n  node_ip: "192.0.2.77"\n')
+    found = media_address.look(settings)
+    assert found.state == "fail"
+    assert "192.0.2.77, which this machine no longer has" in found.message
+    settings.livekit.node_ip = "192.0.2.77"
+    assert media_address.look(settings).state == "warn"
+
+
+def test_the_media_server_is_asked_and_its_port_tried(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert livekit.look(settings).state == "warn"
+    _running(monkeypatch, livekit)
+    assert "does not answer" in livekit.look(settings).message
+    settings.run_dir.mkdir(parents=True)
+    (settings.run_dir / "livekit.yaml").write_text('rtc:\n  node_ip: "127.0.0.1"\n')
+    server = HTTPServer(("127.0.0.1", settings.livekit.port), BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        monkeypatch.setattr(BaseHTTPRequestHandler, "do_GET", _ok, raising=False)
+        found = livekit.look(settings)
+        assert (found.state, "no media comes to 127.0.0.1" in found.message) == ("fail", True)
+        with socket.create_server(("127.0.0.1", settings.livekit.tcp_port)):
+            assert livekit.look(settings).state == "ok"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _ok(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()

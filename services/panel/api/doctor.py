@@ -86,7 +86,9 @@ async def spoken_loop(
     return await speak_and_hear(settings, request.app.state.services, sound, kind)
 
 
-@router.get("/bundle", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+@router.get(
+    "/bundle", response_class=Response, responses={200: {"content": {"application/zip": {}}}}
+)
 async def bundle(request: Request) -> Response:
     """A zip for somebody who helps: findings, versions, settings and logs, without secrets or words."""
     settings: Settings = request.app.state.settings

@@ -131,7 +131,11 @@ def _log_text(path: Path) -> str:
     kept = []
     for line in lines:
         cleaned = line.cleaned()
-        kept.append(json.dumps(cleaned.fields, ensure_ascii=False, default=str) if cleaned.fields else cleaned.raw)
+        kept.append(
+            json.dumps(cleaned.fields, ensure_ascii=False, default=str)
+            if cleaned.fields
+            else cleaned.raw
+        )
     return "".join(f"{line}\n" for line in kept).encode("utf-8", "replace").decode("utf-8")
 
 

@@ -77,16 +77,24 @@ class DigestCheck:
     def _run(self) -> None:
         try:
             models = Catalogue(self._settings).all_installed()
-            self._total = sum(p.stat().st_size for model in models for p in model.files.values())
+            self._total = sum(_size(model) for model in models)
         except (ApplianceError, OSError) as error:
             log.warning("digests_not_checked", error=type(error).__name__)
-            self._problem = str(error) if isinstance(error, ApplianceError) else "A model's file cannot be read."
+            self._problem = (
+                str(error)
+                if isinstance(error, ApplianceError)
+                else "A model's file cannot be read."
+            )
             return
         self._models = [ModelDigest(id=m.id, state="waiting", message="", hint="") for m in models]
+        read = 0
         for number, model in enumerate(models):
             if self._stopped.is_set():
                 return
+            read += _size(model)
             self._models[number] = self._check(model)
+            # A damaged model is not read to its end.
+            self._done = read
 
     def _check(self, model: InstalledModel) -> ModelDigest:
         try:
@@ -118,3 +126,7 @@ class DigestCheck:
                 digest.update(block)
                 self._done += len(block)
         return digest.hexdigest()
+
+
+def _size(model: InstalledModel) -> int:
+    return sum(path.stat().st_size for path in model.files.values())

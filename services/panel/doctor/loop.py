@@ -56,9 +56,7 @@ def recorded_question() -> bytes:
     return QUESTION.read_bytes()
 
 
-async def speak_and_hear(
-    settings: Settings, services: Services, sound: bytes, kind: str
-) -> Loop:
+async def speak_and_hear(settings: Settings, services: Services, sound: bytes, kind: str) -> Loop:
     """Let the ear hear this recording and the voice repeat the words.
 
     Args:

@@ -1,6 +1,7 @@
 /** Tries the way to the media ports over one protocol alone: a real room, with the other's candidates left out. */
 
 import { Room, RoomEvent } from "livekit-client";
+import { addressOf, only, speaks } from "./candidates";
 import type { PathResult, Protocol } from "./findings";
 
 const PATIENCE_MS = 8_000;
@@ -17,27 +18,6 @@ export interface TestRoom {
 interface Record {
   connections: RTCPeerConnection[];
   offered: Set<string>;
-}
-
-/** Whether this candidate line is of the protocol; an empty one ends a list and always passes. */
-export function speaks(candidate: string, protocol: Protocol): boolean {
-  const text = candidate.replace(/^a=/, "").trim();
-  return text === "" || text.split(/\s+/)[2]?.toLowerCase() === protocol;
-}
-
-/** `192.0.2.2:7882` of a candidate line. */
-export function addressOf(candidate: string): string {
-  const parts = candidate.replace(/^a=/, "").trim().split(/\s+/);
-  const host = parts[4] ?? "";
-  return `${host.includes(":") ? `[${host}]` : host}:${parts[5] ?? ""}`;
-}
-
-/** A description without the other protocol's candidates. */
-export function only(sdp: string, protocol: Protocol): string {
-  return sdp
-    .split("\r\n")
-    .filter((line) => !line.startsWith("a=candidate:") || speaks(line, protocol))
-    .join("\r\n");
 }
 
 /** A connection that neither hears of nor tells of candidates of the other protocol. */
