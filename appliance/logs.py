@@ -20,12 +20,13 @@ PRIVATE_KEYS = frozenset(
 )  # fmt: skip
 _PRIVATE_PREFIX = "lk.pii."
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*")
-_QUERY_TOKEN = re.compile(r"((?:access_token|token|password|secret)=)[^&\s\"']+", re.IGNORECASE)
+_API_KEY = re.compile(r"\bearshot_[0-9a-f]{16}_[\w-]+")
+_QUERY_TOKEN = re.compile(r"((?:access_token|token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE)
 REMOVED = "[removed]"
 
 
 def _clean_text(value: str) -> str:
-    return _QUERY_TOKEN.sub(rf"\1{REMOVED}", _JWT.sub(REMOVED, value))
+    return _QUERY_TOKEN.sub(rf"\1{REMOVED}", _API_KEY.sub(REMOVED, _JWT.sub(REMOVED, value)))
 
 
 def _clean(value: Any) -> Any:

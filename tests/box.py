@@ -45,7 +45,7 @@ class Box:
 
     def __post_init__(self) -> None:
         self._password = ""
-        http, livekit, tcp, udp, health = _free_ports(5)
+        http, livekit, tcp, udp, health, self.other_port = _free_ports(6)
         self.environment = {
             **os.environ,
             "APPLIANCE_DATA_DIR": str(self.folder / "data"),
@@ -54,6 +54,8 @@ class Box:
             "APPLIANCE_LIVEKIT__TCP_PORT": str(tcp),
             "APPLIANCE_LIVEKIT__UDP_PORT": str(udp),
             "APPLIANCE_AGENT__HEALTH_PORT": str(health),
+            # Another site on this machine, whose pages may use the API with a key.
+            "APPLIANCE_FRONT__CORS_ORIGINS": json.dumps([f"http://localhost:{self.other_port}"]),
             **self.extra,
         }
         self.settings = Settings(
@@ -84,6 +86,11 @@ class Box:
         """The same as a header."""
         return {"Authorization": f"Bearer {self.token}"}
 
+    def set_up_link(self) -> str:
+        """Forget the password; returns the link that sets a new one."""
+        self._password = ""
+        return self.command("admin", "reset").stdout.split()[-1]
+
     def sign_in(self) -> list[dict[str, str]]:
         """Sign in as its owner, after setting the password if need be.
 
@@ -91,7 +98,7 @@ class Box:
             The cookies, as Playwright's ``add_cookies`` takes them.
         """
         if not self._password:
-            link = self.command("admin", "reset").stdout.split()[-1]
+            link = self.set_up_link()
             self._password = secrets.token_urlsafe(12)
             form = {"code": link.partition("code=")[2], "again": self._password}
             where = "/set-up"

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput, Refused, TooLarge
 from appliance.settings import Settings
+from services.panel.access.doors import Door
 from services.panel.access.gate import Gate, turned_away
 from services.panel.access.policy import FORMS
 from services.panel.answers import internal_error
@@ -67,9 +68,10 @@ class Guard:
             await send(message)
 
         try:
-            self._check(scope)
             gate: Gate = scope["app"].state.gate
-            door = await gate.admit(scope)
+            door = gate.doors.find(scope)
+            self._check(scope, door)
+            await gate.admit(scope, door)
             if door.body_bytes is not None:
                 receive = await _whole_body(scope, receive, door.body_bytes)
             await self._app(scope, receive, send_guarded)
@@ -84,7 +86,7 @@ class Guard:
                 raise
             await internal_error()(scope, receive, send_guarded)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, door: Door) -> None:
         headers = Headers(scope=scope)
         path: str = scope["path"]
         if path.startswith(INTERNAL):
@@ -111,7 +113,7 @@ class Guard:
             )  # fmt: skip
         if scope["method"] in _SAFE or bearer or CLIENT_HEADER in headers:
             return
-        if not origins or (scope["method"], path) not in FORMS:
+        if not origins or door.route not in FORMS:
             raise Refused(
                 "client_header_missing", "The header X-Earshot-Client is missing.",
                 "Send `X-Earshot-Client: 1` with every request that changes something.",

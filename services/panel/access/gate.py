@@ -14,6 +14,7 @@ from appliance.settings import Settings
 from appliance.store import Store
 from services.panel.access.doors import Door, Doors
 from services.panel.access.identity import Identity, NotSignedIn, address_of
+from services.panel.access.policy import FORMS
 from services.panel.answers import error_answer
 
 _NO_PAGES = ("/api/", "/v1/", "/internal/", "/static/")
@@ -34,14 +35,13 @@ class Gate:
             self._doors = Doors(self._app)
         return self._doors
 
-    async def admit(self, scope: AsgiScope) -> Door:
-        """Find who asks, note it in the request's state, and let them pass.
+    async def admit(self, scope: AsgiScope, door: Door) -> None:
+        """Find who asks, note it in the request's state, and let them pass through this door.
 
         Raises:
             NotSignedIn: the route is for people who are known.
             Refused: who asks may not do this.
         """
-        door = self.doors.find(scope)
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         state["address"] = address_of(headers)
@@ -51,10 +51,10 @@ class Gate:
             principal = state["principal"] = await self._identity.find(headers)
         except NotSignedIn:
             if door.is_public:
-                return door
+                return
             raise
         if door.is_public:
-            return door
+            return
         if principal is None:
             raise NotSignedIn("not_signed_in", "You are not signed in.", "Sign in, or send a key.")
         if not principal.may(door.scope):
@@ -62,7 +62,6 @@ class Gate:
                 "scope_missing", f"This key may not do that: it lacks the scope {door.scope}.",
                 "The owner of the box can make another key on the page Access.",
             )  # fmt: skip
-        return door
 
 
 def turned_away(scope: AsgiScope, error: ApplianceError) -> Response:
@@ -76,6 +75,9 @@ def turned_away(scope: AsgiScope, error: ApplianceError) -> Response:
         here = urlsplit(headers.get("hx-current-url", ""))
         answer.headers["HX-Redirect"] = sign_in_address(here.path, here.query)
         return answer
+    if scope.get("state", {}).get("route") in FORMS:
+        # The sign-in ended while the form was open.
+        return RedirectResponse("/sign-in", 303)
     if scope["method"] in ("GET", "HEAD") and not _is_for_programs(scope["path"]):
         query = scope.get("query_string", b"").decode("latin-1")
         return RedirectResponse(sign_in_address(scope["path"], query), 303)
@@ -98,7 +100,7 @@ def safe_next(wanted: str) -> str:
     return wanted
 
 
-def check_same_route(request: Request) -> None:
+async def check_same_route(request: Request) -> None:
     """Refuse to serve another route than the one that was judged: that would be a hole.
 
     Raises:
