@@ -124,6 +124,11 @@ def doing(call: Call | None, session: Session, turns: Sequence[Turn]) -> str:
     return "listening"
 
 
+def doing_badge(words: str) -> str:
+    """The colour of a badge with words of ``doing``."""
+    return "good" if words in ("listening", "answering") else "warn"
+
+
 def scale_ms(turns: Sequence[Turn]) -> int:
     """The length of the longest bar of these turns, so that they can be compared."""
     found = [ms for turn in turns for ms in turn.ms.values() if ms is not None]
