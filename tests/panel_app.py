@@ -19,6 +19,7 @@ from services.panel.access.doors import Doors
 from services.panel.app import create_app
 from services.panel.calls import Job
 from services.panel.desk import Desk
+from services.panel.models.office import Office, make_office
 from services.panel.watch import Watch
 from tests.fakes_livekit import FakeRooms, ManualClock
 from tests.waiting import eventually
@@ -110,8 +111,10 @@ def box_settings(data_dir: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncIterator[Panel]:
-    """Start the real app, without its loop unless asked."""
+async def running_panel(
+    settings: Settings, *, watching: bool = False, models: Callable[..., Office] = make_office
+) -> AsyncIterator[Panel]:
+    """Start the real app, without its loop unless asked; ``models`` may fake its reach."""
     rooms, clock = FakeRooms(), ManualClock()
     waiting: dict[str, str] = {}
 
@@ -128,8 +131,9 @@ async def running_panel(settings: Settings, *, watching: bool = False) -> AsyncI
         return BoxStatus(not waiting, programs)
 
     app = create_app(
-        settings, rooms=lambda _settings: rooms, status=status, clock=clock, watching=watching
-    )
+        settings, rooms=lambda _settings: rooms, status=status, clock=clock, watching=watching,
+        models=models,
+    )  # fmt: skip
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(

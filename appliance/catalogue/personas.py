@@ -24,7 +24,7 @@ def check_persona(settings: Settings, persona: Persona) -> None:
                 "persona_model_not_loaded",
                 f"The persona {persona.name!r} asks for the language model {persona.model!r}, "
                 f"and this box has {loaded!r} loaded, one at a time.",
-                "Take `model` out of the persona, or name that model in the setting llm.model.",
+                "Take `model` out of the persona, or choose that model on the page Models.",
             )
     if persona.voice and not settings.tts.url:
         try:

@@ -22,7 +22,7 @@ interface Switch {
 const SETTINGS = "/api/v1/settings";
 const element = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T;
 
-const room = JSON.parse(element("room").dataset["room"] ?? "{}") as Room;
+let room = JSON.parse(element("room").dataset["room"] ?? "{}") as Room;
 const context = document.getElementById("context") as HTMLInputElement | null;
 const useContext = document.getElementById("use-context") as HTMLButtonElement | null;
 const seats = element<HTMLInputElement>("seats");
@@ -42,6 +42,19 @@ async function refresh(part: "list" | "switch"): Promise<void> {
     const id = document.activeElement?.closest("tr")?.id;
     place.innerHTML = html;
     if (id) element(id)?.querySelector<HTMLElement>("button")?.focus();
+  } catch (error) {
+    tell(error);
+  }
+}
+
+/** After a change or a break: a page that is being used is never loaded anew. */
+async function refreshAll(): Promise<void> {
+  await Promise.all([refresh("list"), refresh("switch")]);
+  try {
+    const untouched = context && Number(context.value) === room.context_tokens;
+    room = await askJson<Room>("GET", "/api/v1/models/room");
+    if (context && untouched) context.value = String(room.context_tokens);
+    slide();
   } catch (error) {
     tell(error);
   }
@@ -185,10 +198,7 @@ slide();
 listen(
   {
     pull: (work: Work) => showWork(work),
-    switch: (state: Switch) => {
-      void refresh("switch");
-      if (state.finished) location.reload();
-    },
+    switch: (state: Switch) => void (state.finished ? refreshAll() : refresh("switch")),
   },
-  () => location.reload(),
+  () => void refreshAll(),
 );
