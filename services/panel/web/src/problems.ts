@@ -89,14 +89,16 @@ export function replacedMicrophone(label: string): Problem {
   };
 }
 
-/** The reason that a call carries which was ended from the page of all calls. */
-export const ENDED_BY_OWNER = "the owner ended the call";
+/** Reasons that a call carries which somebody else ended, and what they are for the caller. */
+const ENDED_BY_OWNER: Record<string, string> = {
+  "the owner ended the call": "The owner of the box ended the call.",
+  "the owner took the link back": "The owner of the box took your link back and ended the call.",
+};
 
 /** What to say about a call that the box ended in this state for this reason; undefined: nothing. */
 export function badEnd(state: string, reason: string): Problem | undefined {
-  if (reason === ENDED_BY_OWNER) {
-    return { code: "ended_by_owner", message: "The owner of the box ended the call.", hint: "" };
-  }
+  const byOwner = ENDED_BY_OWNER[reason];
+  if (byOwner !== undefined) return { code: "ended_by_owner", message: byOwner, hint: "" };
   switch (state) {
     case "timed_out":
       return {

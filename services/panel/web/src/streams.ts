@@ -1,6 +1,6 @@
 /** What the box sends into the room as text: words on `lk.transcription`, notices on their own topic. */
 
-import type { Room, TextStreamReader } from "livekit-client";
+import { type Room, RoomEvent, type TextStreamReader } from "livekit-client";
 import type { Problem } from "./problems";
 import type { Transcript } from "./transcript";
 
@@ -52,15 +52,25 @@ async function receiveSpoken(
   }
 }
 
-/** Hand on what the box has to say about itself. */
+const NOTICES = "appliance.notice";
+
+/** Hand on what the box has to say about itself: its agent as text, the panel as single packets. */
 export function receiveNotices(room: Room, notice: (problem: Problem) => void): void {
-  room.registerTextStreamHandler("appliance.notice", (reader) => {
-    reader
-      .readAll()
-      .then((text) => {
-        const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown };
-        if (typeof message === "string") notice({ code: String(code ?? "notice"), message, hint: "" });
-      })
-      .catch(() => undefined);
+  const receive = (text: string): void => {
+    const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown };
+    if (typeof message === "string") notice({ code: String(code ?? "notice"), message, hint: "" });
+  };
+  room.registerTextStreamHandler(NOTICES, (reader) => {
+    // One that breaks off has no words to show.
+    reader.readAll().then(receive).catch(() => undefined);
+  });
+  room.on(RoomEvent.DataReceived, (payload, from, _kind, topic) => {
+    // Only the box itself sends without being in the room.
+    if (topic !== NOTICES || from !== undefined) return;
+    try {
+      receive(new TextDecoder().decode(payload));
+    } catch {
+      // Not written for this page.
+    }
   });
 }

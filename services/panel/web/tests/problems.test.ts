@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { badEnd, ENDED_BY_OWNER, microphoneProblem, refusal, UNREACHABLE } from "../src/problems";
+import { badEnd, microphoneProblem, refusal, UNREACHABLE } from "../src/problems";
 
 function thrown(name: string): Error {
   return Object.assign(new Error("inner words"), { name });
@@ -39,7 +39,8 @@ test("a front door without a panel behind it is a box that does not answer", () 
 
 test("an end that was not the caller's own is explained", () => {
   assert.equal(badEnd("completed", ""), undefined);
-  assert.match(badEnd("completed", ENDED_BY_OWNER)?.message ?? "", /owner/);
+  assert.match(badEnd("completed", "the owner ended the call")?.message ?? "", /^The owner/);
+  assert.match(badEnd("completed", "the owner took the link back")?.message ?? "", /link/);
   assert.equal(badEnd("timed_out", "")?.code, "timed_out");
   assert.equal(badEnd("failed", "the agent stopped")?.code, "failed");
 });
