@@ -5,7 +5,8 @@ export interface Said {
   hint?: string;
 }
 
-const LONGEST_SHOWN = 4;
+const MOST_SHOWN = 4;
+const GOOD_NEWS_MS = 8_000;
 
 /** Show a notice; the same words are never shown twice at a time. Texts are never HTML. */
 export function notice(said: Said, kind: "good" | "warn" | "bad" = "bad"): void {
@@ -18,10 +19,16 @@ export function notice(said: Said, kind: "good" | "warn" | "bad" = "bad"): void 
   box.dataset["words"] = words;
   const strong = document.createElement("strong");
   strong.textContent = said.message;
-  box.append(strong, said.hint ? ` ${said.hint}` : "");
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "close";
+  close.ariaLabel = "Close";
+  close.textContent = "×";
+  close.addEventListener("click", () => box.remove());
+  box.append(strong, said.hint ? ` ${said.hint}` : "", close);
   place.append(box);
-  while (place.children.length > LONGEST_SHOWN) place.firstElementChild?.remove();
-  if (kind !== "good") box.scrollIntoView({ block: "nearest" });
+  while (place.children.length > MOST_SHOWN) place.firstElementChild?.remove();
+  if (kind === "good") setTimeout(() => box.remove(), GOOD_NEWS_MS);
 }
 
 /** Take all notices away. */
