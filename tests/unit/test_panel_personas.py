@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from appliance.personas import Persona
 from appliance.store.links import Terms
+from services.panel.personas.offering import offer
 from tests.panel_app import Panel, box_settings, running_panel, stranger
 from tests.serving_apps import served
 from tests.unit.test_panel_speech import FakeService
@@ -217,3 +219,26 @@ async def test_who_may_read_may_not_change(tmp_path: Path) -> None:
     async with running_panel(box_settings(tmp_path / "d")) as panel, stranger(panel) as nobody:
         assert code(await nobody.get(API)) == (401, "not_signed_in")
         assert (await nobody.get("/personas")).status_code == 303
+
+
+def test_a_value_that_the_box_lacks_stays_and_is_explained(tmp_path: Path) -> None:
+    persona = Persona(**ANNA, model="gone", voice="away", language="xx")
+    offered = offer(box_settings(tmp_path / "d"), persona)
+    refused = {
+        choice.value: choice.refused
+        for choice in [*offered.models, *offered.voices, *offered.languages]
+        if choice.refused
+    }
+    assert refused == {
+        "gone": "not installed", "away": "not installed", "xx": "not understood by the ear",
+    }  # fmt: skip
+    elsewhere: Any = {"llm": {"url": "http://10.0.0.2/v1"}, "tts": {"url": "http://10.0.0.3"}}
+    offered = offer(box_settings(tmp_path / "d", **elsewhere), persona)
+    assert (offered.models, offered.voices) == ([], [])
+
+
+def test_a_model_that_is_here_but_not_loaded_cannot_be_chosen(tmp_path: Path) -> None:
+    settings = box_settings(tmp_path / "d", llm={"model": "another"})
+    loaded = next(one for one in offer(settings, Persona(**ANNA)).models)
+    assert loaded.value == "smollm2-135m-instruct"
+    assert "not loaded" in loaded.refused
