@@ -129,6 +129,11 @@ def doing_badge(words: str) -> str:
     return "good" if words in ("listening", "answering") else "warn"
 
 
+def has_times(turn: Turn) -> bool:
+    """Whether anything of this turn was measured; nothing is where the caller wrote."""
+    return any(ms is not None for ms in turn.ms.values())
+
+
 def scale_ms(turns: Sequence[Turn]) -> int:
     """The length of the longest bar of these turns, so that they can be compared."""
     found = [ms for turn in turns for ms in turn.ms.values() if ms is not None]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.store import EndState, open_store
+from appliance.store.vocabulary import Visit as Visitor
 from tests.box import Box
 from tests.browser.chromium import Visit, visit
 from tests.unit.test_store_scrub import files_with
@@ -22,6 +24,25 @@ def _press(visited: Visit, button: str, answer: str) -> None:
     visited.until(lambda: visited.page.locator("#confirm-yes").is_visible(), 5, "the question")
     assert visited.text("#confirm-yes") == answer
     visited.page.click("#confirm-yes")
+
+
+def _spoken(box: Box) -> str:
+    """A call of yesterday, with the times of a spoken turn."""
+    store = open_store(box.settings)
+    visit = Visitor("link", "Frau Müller")
+    call = store.sessions.create(persona="default", keep_transcript=True, visit=visit)
+    store.turns.begin(call.id, None)
+    store.turns.finish(call.id, 0, "Hello. How can I help you?", interrupted=False, ms={})
+    store.turns.begin(call.id, "Where is the X-ray room, please?")
+    ms: dict[str, int | None] = {
+        "transcript": 545, "end_of_turn": 548, "first_token": 635, "first_clause": 720,
+        "first_sound": 877, "at_ear": None,
+    }  # fmt: skip
+    store.turns.finish(call.id, 1, "On the second floor, next", interrupted=True, ms=ms)
+    store.calls.judge(call.id, "caller", thumb=-1, note="I could not hear the end.")
+    store.sessions.end(call.id, EndState.CALLER_LEFT)
+    store.close()
+    return call.id
 
 
 def test_a_call_from_its_first_word_to_its_deletion(box: Box, tmp_path: Path) -> None:
@@ -52,13 +73,10 @@ def test_a_call_from_its_first_word_to_its_deletion(box: Box, tmp_path: Path) ->
         owner.page.locator("tbody a").first.click()
         owner.until(lambda: owner.page.locator(".bubble").count() >= 3, 10, "the talk")
         assert "the owner ended the call" in owner.text("#call-facts")
-        owner.page.locator("summary").last.click()
-        owner.until(lambda: owner.page.locator(".waterfall:visible").count(), 5, "the bars")
         owner.page.check("input[name=thumb][value=up]")
         owner.page.fill("#owner-note", f"{canary} was kind")
         owner.page.click(".judge button")
         owner.until(lambda: "Kept." in owner.text("#judgement"), 5, "the feedback")
-        owner.look("call")
         with owner.page.expect_download() as taken:
             owner.page.click("a[href$='format=srt']")
         taken.value.save_as(tmp_path / "call.srt")
@@ -70,6 +88,11 @@ def test_a_call_from_its_first_word_to_its_deletion(box: Box, tmp_path: Path) ->
         # Not in the database, its log, a backup or any program's log, while all of them run.
         assert files_with(canary, box.settings.data_dir) == []
 
+        owner.go(f"/calls/{_spoken(box)}")
+        owner.page.locator("summary").last.click()
+        owner.until(lambda: owner.page.locator("rect:visible").count() == 5, 5, "five bars")
+        owner.look("call")
+        owner.go("/calls")
         owner.page.click("button[data-opens=delete-calls]")
         owner.until(lambda: "no such call" in owner.text("#deletion"), 5, "a count")
         owner.look("calls-delete", whole=False)
