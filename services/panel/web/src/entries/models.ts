@@ -40,7 +40,9 @@ async function refresh(part: "list" | "switch"): Promise<void> {
     const html = await askText("GET", `/models/parts/${part}`);
     const place = element(part);
     const id = document.activeElement?.closest("tr")?.id;
+    const open = [...place.querySelectorAll("details[open]")].map((one) => one.id);
     place.innerHTML = html;
+    for (const one of open) element(one)?.setAttribute("open", "");
     if (id) element(id)?.querySelector<HTMLElement>("button")?.focus();
   } catch (error) {
     tell(error);
