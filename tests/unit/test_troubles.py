@@ -49,6 +49,12 @@ def moment(minutes_ago: float) -> str:
 
 def test_a_box_without_trouble_says_nothing(settings: Settings, store: Store) -> None:
     write(settings, "stt", {"ts": moment(1), "level": "info", "event": "ready"})
+    # What supervisord itself says of every good start.
+    (settings.data_dir / "logs" / "supervisord.log").write_text(
+        "2026-11-21 16:25:01,120 CRIT Supervisor is running as root.  Privileges were not dropped\n"
+        "2026-11-21 16:25:01,340 CRIT Server 'unix http server' running without any HTTP"
+        " authentication checking\n"
+    )
     assert Troubles(settings, store).latest() == []
 
 

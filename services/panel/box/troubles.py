@@ -24,6 +24,12 @@ _LINES_KEPT = 200
 _TAIL_BYTES = 64_000
 _LONGEST = 240
 _BAD = ("error", "critical", "fatal", "panic", "crit")
+# supervisord calls these critical at every start; its socket is the account's alone, and a
+# container has no other account than its root.
+_HARMLESS = (
+    "Server 'unix http server' running without any HTTP authentication",
+    "Supervisor is running as root.",
+)
 _SEE_LOG = "Its log says more."
 
 # What our programs' error events mean to somebody who does not know them.
@@ -189,4 +195,5 @@ def merged(troubles: Iterable[Trouble]) -> list[Trouble]:
 
 
 def _is_bad(line: LogLine) -> bool:
-    return line.level in _BAD or line.event == "program_ended"
+    bad = line.level in _BAD or line.event == "program_ended"
+    return bad and not line.event.startswith(_HARMLESS)
