@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from services.panel.desk import Desk
 from services.panel.readiness import Readiness
 
 router = APIRouter()
@@ -24,8 +25,10 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     status = await readiness.look()
     if not status.ready:
         response.status_code = 503
+    desk: Desk = request.app.state.desk
     return {
         "ready": status.ready,
+        "seats": desk.seats.count,
         "programs": [
             {"name": one.name, "ready": one.ready, "why": one.why} for one in status.programs
         ],

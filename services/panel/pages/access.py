@@ -55,7 +55,10 @@ async def make(request: Request) -> Response:
 async def show(request: Request, link_id: LinkId) -> Response:
     """One link: its address, its code, what it allows."""
     link = await links.one_link(request, link_id)
-    return render(request, "access_link.html", active="access", tab="links", link=link)
+    return render(
+        request, "access_link.html", active="access", tab="links", link=link,
+        public_url=desk_of(request).settings.public_url,
+    )  # fmt: skip
 
 
 @router.get("/links/{link_id}/print")
