@@ -96,6 +96,8 @@ def _complete(operation: dict[str, Any], route: tuple[str, str]) -> None:
     else:
         operation["security"] = [{"key": []}, {"cookie": []}]
         operation["x-scope"] = SCOPES.get(route, Scope.ADMIN).value
+    if "{" in route[1]:
+        always["404"] = "There is none of this name."
     if "requestBody" in operation:
         always["413"] = "`body_too_large`"
     for status, told in always.items():

@@ -98,7 +98,11 @@ async def change_settings(request: Request, wanted: VersionedChanges) -> Saved:
     return saved
 
 
-@router.get("/export", responses=_ERRORS)
+@router.get(
+    "/export",
+    responses={**_ERRORS, 200: {"content": {"application/toml": {}}}},
+    response_class=Response,
+)
 async def export_settings(request: Request) -> Response:
     """The settings as a settings.toml, without secrets and without this machine's folders."""
     text = await asyncio.to_thread(keeper_of(request).export)
