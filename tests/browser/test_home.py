@@ -62,7 +62,7 @@ def test_the_first_page_shows_the_whole_box_as_it_is(box: Box, cookies: Cookies)
             http.post(f"/api/v1/sessions/{opened.json()['session_id']}/end")
         visited.until(lambda: "Nobody is talking" in visited.text("#calls-now"), 30, "its end")
         _assert_never_reloaded(visited)
-        visited.look("home")
+        visited.shot("home")
         visited.assert_clean()
 
 
