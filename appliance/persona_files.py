@@ -100,14 +100,16 @@ class PersonaFiles:
                 "It must be YAML in UTF-8.",
             ) from error  # fmt: skip
 
-    def create(self, persona: Persona) -> PersonaFile:
-        """Keep a new persona.
+    def create(self, persona: Persona, *, cover: bool = False) -> PersonaFile:
+        """Keep a new persona; with ``cover`` also one that goes before a built-in one.
 
         Raises:
             Clash: there is one of this name.
         """
         with self._alone():
-            self._require_free(persona.name)
+            before = self._file(persona.name)
+            if before is not None and (before.own or not cover):
+                raise _taken(persona.name)
             return self._write(persona)
 
     def change(self, name: str, persona: Persona, version: str) -> PersonaFile:
@@ -122,7 +124,8 @@ class PersonaFiles:
             before = self._own_one(name, version)
             if persona.name == name:
                 return self._write(persona)
-            self._require_free(persona.name)
+            if self._file(persona.name) is not None:
+                raise _taken(persona.name)
             after = self._write(persona)
             before.path.unlink()
             sync_folder(self._own)
@@ -158,13 +161,6 @@ class PersonaFiles:
                 "Load it again and make your changes to what it is now.",
             )  # fmt: skip
         return found
-
-    def _require_free(self, name: str) -> None:
-        if self._file(name) is not None:
-            raise Clash(
-                "persona_exists", f"There is a persona called {name!r} already.",
-                "Choose another name.",
-            )  # fmt: skip
 
     def _file(self, name: str) -> PersonaFile | None:
         builtin = _plain_file(self._builtin / f"{name}{_SUFFIX}")
@@ -266,6 +262,12 @@ def _plain_file(path: Path) -> Path | None:
 def _version(path: Path) -> str:
     with path.open("rb") as file:
         return sha256(file.read(LONGEST_FILE_BYTES + 1)).hexdigest()[:16]
+
+
+def _taken(name: str) -> Clash:
+    return Clash(
+        "persona_exists", f"There is a persona called {name!r} already.", "Choose another name."
+    )
 
 
 def _unknown(name: str) -> NotFound:

@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from tests.results import note
+from tests.services.asking import JFK, SAID, TRANSCRIBE, repeated, words_of
 from tests.services.conftest import ServiceFactory, ServiceHandle
 from tests.waiting import until
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
 CHAT, SPEECH = "/v1/chat/completions", "/v1/audio/speech"
 BACKGROUND = {"X-Earshot-Priority": "background"}
@@ -146,3 +147,30 @@ async def test_a_callers_sentence_overtakes_a_text_that_is_read_aloud(
         read = await reading
     assert read.status_code == 200
     assert len(read.content) > 100_000
+
+
+async def test_a_callers_words_overtake_a_long_recording(service: ServiceFactory) -> None:
+    stt = service("stt")
+    running = 'earshot_requests_running{service="stt"}'
+    long, short = repeated(6), JFK
+    async with stt.async_client() as http, stt.async_client() as other:
+        how: dict[str, Any] = {"data": {"language": "en"}, "timeout": 300}
+        began = time.monotonic()
+        answer = await http.post(TRANSCRIBE, files={"file": ("a.flac", short)}, **how)
+        alone = time.monotonic() - began
+        hearing = asyncio.create_task(
+            other.post(TRANSCRIBE, files={"file": ("b.flac", long)}, headers=BACKGROUND, **how)
+        )
+        await asyncio.to_thread(until, lambda: stt.metric(running) == 1)
+        began = time.monotonic()
+        beside = await http.post(TRANSCRIBE, files={"file": ("a.flac", short)}, **how)
+        waited = time.monotonic() - began
+        assert not hearing.done(), "the caller waited for the whole recording"
+        heard = await hearing
+    note(
+        "live transcript beside a background one",
+        transcript_ms={"alone": round(alone * 1000), "beside": round(waited * 1000)},
+        ratio=round(waited / alone, 2),
+    )  # fmt: skip
+    assert beside.json() == answer.json()
+    assert words_of(heard.json()["text"]).count(SAID) == 6

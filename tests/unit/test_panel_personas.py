@@ -69,8 +69,13 @@ async def test_a_built_in_one_is_changed_by_an_own_copy(tmp_path: Path) -> None:
         assert (builtin["own"], builtin["is_default"]) == (False, True)
         body = {"persona": builtin["persona"], "version": builtin["version"]}
         assert code(await panel.http.put(f"{API}/default", json=body)) == (403, "persona_built_in")
-        own = (await panel.http.post(f"{API}/default/clone", json={"name": "default"})).json()
+        body = {"persona": builtin["persona"]}
+        assert code(await panel.http.post(API, json=body)) == (409, "persona_exists")
+        made_own = await panel.http.post(API, json={**body, "cover_built_in": True})
+        own = made_own.json()
         assert (own["own"], own["covers_built_in"]) == (True, True)
+        again = await panel.http.post(API, json={**body, "cover_built_in": True})
+        assert code(again) == (409, "persona_exists")
         body = {"persona": {**own["persona"], "greeting": "Mine."}, "version": own["version"]}
         own = (await panel.http.put(f"{API}/default", json=body)).json()
         assert panel.desk.persona("default").greeting == "Mine."
@@ -78,6 +83,8 @@ async def test_a_built_in_one_is_changed_by_an_own_copy(tmp_path: Path) -> None:
         gone = await panel.http.delete(f"{API}/default", params={"version": own["version"]})
         assert gone.status_code == 204
         assert panel.desk.persona("default").greeting != "Mine."
+        copied = await panel.http.post(f"{API}/default/clone", json={"name": "default"})
+        assert (copied.status_code, copied.json()["covers_built_in"]) == (201, True)
 
 
 @pytest.mark.parametrize("user", ["call", "link", "setting"])

@@ -65,6 +65,7 @@ class NewPersona(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     persona: Persona
+    cover_built_in: bool = Field(False, description="It may go before a built-in one of its name.")
 
 
 class ChangedPersona(BaseModel):
@@ -101,7 +102,9 @@ async def list_personas(request: Request) -> PersonaList:
 @router.post("", status_code=201, responses=_WRITE_ERRORS)
 async def create_persona(request: Request, wanted: NewPersona) -> PersonaView:
     """Keep a new one."""
-    kept = await asyncio.to_thread(personas_of(request).create, wanted.persona)
+    kept = await asyncio.to_thread(
+        personas_of(request).create, wanted.persona, cover=wanted.cover_built_in
+    )
     await note(request, "persona.created", object=kept.file.name)
     return _view(kept)
 

@@ -59,15 +59,15 @@ class Personas:
         """
         return self._kept(self.files.get(name), self._uses())
 
-    def create(self, persona: Persona) -> Kept:
-        """Keep a new one.
+    def create(self, persona: Persona, *, cover: bool) -> Kept:
+        """Keep a new one; with ``cover`` also one that goes before a built-in one.
 
         Raises:
             Clash: its name is taken.
             ApplianceError: it asks for what this box does not have.
         """
         check_persona(self._settings, persona)
-        return self.get(self.files.create(persona).name)
+        return self.get(self.files.create(persona, cover=cover).name)
 
     def change(self, name: str, persona: Persona, version: str) -> Kept:
         """Replace one; under another name it is renamed.
@@ -95,8 +95,8 @@ class Personas:
         if before.persona is None:
             raise Refused("persona_broken", f"The persona {name!r} cannot be used.", before.problem)
         copy = before.persona.model_copy(update={"name": new_name})
-        if new_name == name and not before.own:
-            return self.get(self.files.replace(copy).name)
+        if new_name == name:
+            return self.get(self.files.create(copy, cover=True).name)
         if copy.title:
             copy = copy.model_copy(update={"title": f"{copy.title} (copy)"[:120]})
         return self.get(self.files.create(copy).name)

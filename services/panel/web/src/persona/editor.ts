@@ -26,11 +26,13 @@ export function installEditor(form: HTMLFormElement): void {
     buttons.forEach((button) => (button.disabled = true));
     try {
       const own = form.hasAttribute("data-own");
-      const before = own ? { name: nameOf(form), version: form.dataset["version"] ?? "" } : await copied(form, persona.name);
-      const kept = await askJson<Kept>("PUT", `/api/v1/personas/${before.name}`, { persona, version: before.version });
+      const before = form.dataset["name"] ?? "";
+      const kept = own
+        ? await askJson<Kept>("PUT", `/api/v1/personas/${before}`, { persona, version: form.dataset["version"] ?? "" })
+        : await askJson<Kept>("POST", "/api/v1/personas", { persona, cover_built_in: true });
       form.dataset["version"] = kept.version;
       saved = JSON.stringify(persona);
-      if (own && kept.name === before.name) {
+      if (own && kept.name === before) {
         notice({ message: "Saved.", hint: "The next call gets it like this." }, "good");
         return;
       }
@@ -58,15 +60,6 @@ export function installEditor(form: HTMLFormElement): void {
     () => (form.reportValidity() ? current() : undefined),
     () => current().greeting.trim(),
   );
-}
-
-function nameOf(form: HTMLFormElement): string {
-  return form.dataset["name"] ?? "";
-}
-
-/** A built-in persona is changed by way of a copy. */
-async function copied(form: HTMLFormElement, name: string): Promise<Kept> {
-  return askJson<Kept>("POST", `/api/v1/personas/${nameOf(form)}/clone`, { name });
 }
 
 function mark(form: HTMLFormElement, name: string): void {
