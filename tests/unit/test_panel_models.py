@@ -185,6 +185,25 @@ async def test_a_voice_comes_in_two_parts(panel: Panel, settings: Settings) -> N
     assert (joe["task"], joe["licence"], joe["licence_to_accept"]) == ("tts", "unknown", True)
 
 
+async def test_a_large_file_comes_in_pieces(
+    panel: Panel, settings: Settings, tmp_path: Path
+) -> None:
+    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
+    half = len(good) // 2
+
+    async def piece(at: int, data: bytes) -> Any:
+        path = f"{API}/uploads/pieces/gguf?at={at}&total={len(good)}"
+        return await panel.http.put(path, content=data)
+
+    assert (await piece(half, good[half:])).json()["error"]["code"] == "upload_out_of_step"
+    assert (await piece(0, good[:half])).json()["missing"] == ["gguf"]
+    assert (await piece(half + 1, good[half:])).status_code == 409
+    assert (await piece(half, good)).status_code == 413
+    assert (await piece(half, good[half:])).json()["missing"] == []
+    assert (settings.models_path / "pieces" / "pieces.gguf").read_bytes() == good
+    assert left_aside(settings) == []
+
+
 @pytest.mark.parametrize(
     ("part", "body", "code"),
     [

@@ -19,7 +19,7 @@ from services.panel.models.office import office_of
 from services.panel.models.removing import delete_model
 from services.panel.models.shelf import FitView, ModelView, Room
 from services.panel.models.switching import Wish, shown
-from services.panel.models.uploads import Part
+from services.panel.models.uploads import LARGEST, Part, Piece
 from services.panel.models.work import Work
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
@@ -167,15 +167,25 @@ async def begin_switch(request: Request, wanted: NewSwitch) -> SwitchView:
     "/uploads/{model_id}/{part}", openapi_extra=_BINARY,
     responses={
         400: {"description": "`wrong_kind_of_file`, `model_damaged`, `upload_cut` …"},
-        409: {"description": "`model_exists`, `upload_under_way`"},
+        409: {"description": "`model_exists`, `upload_under_way`, `upload_out_of_step`"},
         413: {"description": "`upload_too_large`, `disk_full`"},
     },
 )  # fmt: skip
-async def upload(request: Request, model_id: KnownId, part: Part) -> Missing:
-    """Send one file of an own model as the body; with its last file the model is there."""
+async def upload(
+    request: Request,
+    model_id: KnownId,
+    part: Part,
+    at: Annotated[int, Query(ge=0, le=LARGEST, description="Where this piece begins.")] = 0,
+    total: Annotated[int | None, Query(ge=1, le=LARGEST, description="Of the whole file.")] = None,
+) -> Missing:
+    """Send one file of an own model as the body, or a piece of it; with its last file the model is there.
+
+    The front door gives each request 60 s, so a large file is sent in pieces, one after the other.
+    """
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() and len(length) < 20 else None
-    missing = await office_of(request).uploads.take(model_id, part, request.stream(), declared)
+    piece = Piece(at, total, declared)
+    missing = await office_of(request).uploads.take(model_id, part, request.stream(), piece)
     if not missing:
         await note(request, "model.uploaded", object=model_id)
     return Missing(model=model_id, missing=missing)

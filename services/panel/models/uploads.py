@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +50,16 @@ _ROLES = {Part.GGUF: "model", Part.ONNX: "model", Part.CONFIG: "config"}
 _MAGIC = {Part.GGUF: b"GGUF", Part.ONNX: b"\x08", Part.CONFIG: b""}
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Where a request's bytes belong in the file; without a total they are all of it. Bytes."""
+
+    at: int = 0
+    total: int | None = None
+    length: int | None = None
+    """Of this piece, if it was announced."""
+
+
 class UploadClash(ApplianceError):
     """There is such a model, or it is being sent just now."""
 
@@ -72,21 +83,21 @@ class Uploads:
         shutil.rmtree(self._root, ignore_errors=True)
 
     async def take(
-        self, model_id: str, part: Part, body: AsyncIterator[bytes], declared: int | None
+        self, model_id: str, part: Part, body: AsyncIterator[bytes], piece: Piece
     ) -> list[Part]:
-        """Take one file; the model is in place once all of its files have come.
+        """Take one piece of a file; the model is in place once all of its files are whole.
 
         Args:
             model_id: what it is to be called; a model's id, never a path.
             part: which file this is.
-            body: its bytes.
-            declared: how many were announced, if they were.
+            body: the piece's bytes.
+            piece: where in the file it belongs.
 
         Returns:
-            What is still missing.
+            What is still missing; this part too while it is not whole.
 
         Raises:
-            UploadClash: there is such a model, or it is being sent already.
+            UploadClash: there is such a model, or it is being sent already, or a piece was left out.
             TooLarge: it is larger than the limit.
             BadInput: it is not what it claims to be.
             ApplianceError: the disk is too full.
@@ -99,69 +110,73 @@ class Uploads:
             )  # fmt: skip
         self._sending.add(model_id)
         try:
-            return await self._take(model_id, part, body, declared)
+            return await self._take(model_id, part, body, piece)
         finally:
             self._sending.discard(model_id)
 
     async def _take(
-        self, model_id: str, part: Part, body: AsyncIterator[bytes], declared: int | None
+        self, model_id: str, part: Part, body: AsyncIterator[bytes], piece: Piece
     ) -> list[Part]:
         folder = self._root / model_id
         largest = LARGEST_CONFIG if part is Part.CONFIG else LARGEST
-        if declared is not None and declared > largest:
+        if max(piece.at + (piece.length or 0), piece.total or 0) > largest:
             raise _too_large(largest)
-        await asyncio.to_thread(self._prepare, folder, declared or 0)
+        await asyncio.to_thread(
+            self._prepare, folder, (piece.total or piece.length or 0) - piece.at
+        )
         target = folder / f"{model_id}.{part.value}"
         draft = target.with_name(f".{target.name}.part")
+        whole = False
         try:
-            await self._receive(draft, part, body, largest, declared)
-            await asyncio.to_thread(draft.replace, target)
+            received = await self._receive(draft, part, body, piece, largest)
+            whole = piece.total is None or received >= piece.total
+            if whole:
+                await asyncio.to_thread(draft.replace, target)
         except OSError as error:
             log.warning("upload_failed", errno=error.errno)
             raise ApplianceError(
                 "upload_not_kept", "The file could not be written.",
                 "Check the disk's free space and send it again.", can_retry=True,
             ) from error  # fmt: skip
-        finally:
-            await asyncio.to_thread(draft.unlink, missing_ok=True)
         missing = [
             one for one in _WHOLE[part] if not (folder / f"{model_id}.{one.value}").is_file()
         ]
-        if not missing:
+        if whole and not missing:
             await asyncio.to_thread(self._place, model_id, part)
         return missing
 
     async def _receive(
-        self,
-        draft: Path,
-        part: Part,
-        body: AsyncIterator[bytes],
-        largest: int,
-        declared: int | None,
-    ) -> None:
-        received = checked = 0
+        self, draft: Path, part: Part, body: AsyncIterator[bytes], piece: Piece, largest: int
+    ) -> int:
+        """Write one piece; the file's size so far. A piece that fails leaves what was there before."""
+        size = checked = piece.at
         waiting = bytearray()
-        file = await asyncio.to_thread(_create, draft)
+        file = await asyncio.to_thread(_open, draft, piece.at)
         try:
             async for chunk in body:
                 waiting += chunk
-                received += len(chunk)
-                if received > largest:
-                    raise _too_large(largest)
-                if received - len(waiting) == 0 and len(waiting) >= len(_MAGIC[part]):
+                size += len(chunk)
+                if size > min(largest, piece.total or largest):
+                    raise _too_large(min(largest, piece.total or largest))
+                if size == len(waiting) >= len(_MAGIC[part]):
                     _refuse_other(part, bytes(waiting[:4]))
                 if len(waiting) >= _GATHER:
-                    await asyncio.to_thread(file.write, bytes(waiting))
+                    await asyncio.to_thread(_write, file, bytes(waiting))
                     waiting.clear()
-                if received - checked > _SPACE_EVERY:
-                    checked = received
+                if size - checked > _SPACE_EVERY:
+                    checked = size
                     await asyncio.to_thread(_check_space, draft.parent, 0)
-            _refuse_other(part, bytes(waiting[:4]) if received == len(waiting) else _MAGIC[part])
-            if declared is not None and received != declared:
+            if size == len(waiting):
+                _refuse_other(part, bytes(waiting[:4]))
+            if piece.length is not None and size != piece.at + piece.length:
                 raise BadInput("upload_cut", "The file did not arrive whole.", "Send it again.")
             await asyncio.to_thread(_finish, file, bytes(waiting))
+        except BaseException:
+            await asyncio.to_thread(_forget, draft, file, piece.at)
+            raise
         finally:
             await asyncio.to_thread(file.close)
+        return size
 
     def _refuse_known(self, model_id: str) -> None:
         catalogue = Catalogue(self._settings)
@@ -222,15 +237,48 @@ def _check_space(folder: Path, needed: int) -> None:
         raise TooLarge(error.code, error.message, error.hint) from error
 
 
-def _create(path: Path) -> BinaryIO:
+def _open(path: Path, at: int) -> BinaryIO:
+    """The draft, at the piece's place.
+
+    Raises:
+        UploadClash: the pieces before it are not here.
+    """
     # Never through a link, and not readable by anybody else.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags |= os.O_APPEND if at else os.O_CREAT | os.O_TRUNC
+    try:
+        file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+    except FileNotFoundError as error:
+        raise _out_of_step() from error
+    if os.fstat(file.fileno()).st_size != at:
+        file.close()
+        raise _out_of_step()
+    return file
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        # A raw file may take less than it is given.
+        view = view[file.write(view) :]
 
 
 def _finish(file: BinaryIO, rest: bytes) -> None:
-    file.write(rest)
+    _write(file, rest)
     os.fsync(file.fileno())
+
+
+def _forget(path: Path, file: BinaryIO, at: int) -> None:
+    if at:
+        os.ftruncate(file.fileno(), at)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _out_of_step() -> UploadClash:
+    return UploadClash(
+        "upload_out_of_step", "The pieces before this one are not here.", "Begin again at 0."
+    )
 
 
 def _refuse_other(part: Part, begins: bytes) -> None:

@@ -1,7 +1,7 @@
 /** The page of the models: buttons, live progress, the memory bar and uploads. */
 
 import { bars, draw, type Room, size } from "../models/room";
-import { mistake, nameOf, partOf, send } from "../models/upload";
+import { mistake, nameOf, partOf, Sending } from "../models/upload";
 import { askJson, askText, Failure } from "../panel/ask";
 import { confirmed } from "../panel/dialogs";
 import { listen } from "../panel/live";
@@ -141,7 +141,7 @@ function installUpload(): void {
   const stop = element<HTMLButtonElement>("upload-stop");
   const bar = element<HTMLProgressElement>("upload-progress");
   const said = element("upload-said");
-  let request: XMLHttpRequest | undefined;
+  let sending: Sending | undefined;
 
   files.addEventListener("change", () => {
     const chosen = [...(files.files ?? [])].map((file) => file.name);
@@ -149,7 +149,7 @@ function installUpload(): void {
     files.reportValidity();
     if (chosen[0]) name.value = nameOf(chosen[0]);
   });
-  stop.addEventListener("click", () => request?.abort());
+  stop.addEventListener("click", () => sending?.stop());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void upload();
@@ -163,9 +163,9 @@ function installUpload(): void {
     try {
       let before = 0;
       for (const file of chosen) {
-        request = new XMLHttpRequest();
+        sending = new Sending();
         const path = `/api/v1/models/uploads/${encodeURIComponent(name.value)}/${partOf(file.name)}`;
-        await send(path, file, request, (done) => (bar.value = (before + done) / (total || 1)));
+        await sending.send(path, file, (done) => (bar.value = (before + done) / (total || 1)));
         before += file.size;
       }
       said.textContent = `${name.value} is here and can be used.`;

@@ -31,23 +31,46 @@ export function mistake(names: string[]): string | undefined {
   return "Choose one .gguf file, or a voice's .onnx and .onnx.json together.";
 }
 
-/** Send one file. @throws Said what the box said, or that it is away. */
-export function send(
-  path: string,
-  file: File,
-  request: XMLHttpRequest,
-  progress: (done: number) => void,
-): Promise<void> {
-  return new Promise((resolve, reject: (said: Said) => void) => {
-    request.open("PUT", path);
-    request.setRequestHeader("X-Earshot-Client", "1");
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.upload.addEventListener("progress", (event) => progress(event.loaded));
-    request.addEventListener("load", () =>
-      request.status < 300 ? resolve() : reject(saidBy(request.status, request.responseText)),
-    );
-    request.addEventListener("error", () => reject(AWAY));
-    request.addEventListener("abort", () => reject({ message: "Stopped; nothing was kept." }));
-    request.send(file);
-  });
+/** Each request has a minute; on a slow network a piece of this size still comes through. */
+const PIECE = 16 * 2 ** 20;
+
+/** Sends one file in pieces, and can be stopped. */
+export class Sending {
+  #request: XMLHttpRequest | undefined;
+  #stopped = false;
+
+  /** Stop now; the box throws away what it has when something else is sent or at its next start. */
+  stop(): void {
+    this.#stopped = true;
+    this.#request?.abort();
+  }
+
+  /** Send the whole file. @throws Said what the box said, or that it is away. */
+  async send(path: string, file: File, progress: (done: number) => void): Promise<void> {
+    let at = 0;
+    do {
+      const piece = file.slice(at, at + PIECE);
+      await this.#put(`${path}?at=${at}&total=${Math.max(1, file.size)}`, piece, (done) => progress(at + done));
+      at += piece.size;
+    } while (at < file.size);
+  }
+
+  #put(path: string, piece: Blob, progress: (done: number) => void): Promise<void> {
+    return new Promise((resolve, reject: (said: Said) => void) => {
+      const stopped = { message: "Stopped." };
+      if (this.#stopped) return reject(stopped);
+      const request = new XMLHttpRequest();
+      this.#request = request;
+      request.open("PUT", path);
+      request.setRequestHeader("X-Earshot-Client", "1");
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.upload.addEventListener("progress", (event) => progress(event.loaded));
+      request.addEventListener("load", () =>
+        request.status < 300 ? resolve() : reject(saidBy(request.status, request.responseText)),
+      );
+      request.addEventListener("error", () => reject(AWAY));
+      request.addEventListener("abort", () => reject(stopped));
+      request.send(piece);
+    });
+  }
 }
