@@ -92,7 +92,7 @@ def create_app(
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch
         app.state.purge = purge = Purge(settings, store)
-        sampler = box.install(app, settings, store)
+        sampler = box.install(app, settings)
         app.state.models = office = models(settings, store, app.state.services, app.state.bus)
         app.state.switcher = office.switcher
         app.state.readiness.pause = lambda: office.switcher.pause

@@ -82,6 +82,14 @@ async def test_a_box_that_is_not_ready_says_why(panel: Panel) -> None:
     assert state["why"] == [f"Language model: {panel.status['llm']}"]
 
 
+async def test_while_a_model_is_changed_no_call_is_taken_and_the_page_says_so(
+    panel: Panel,
+) -> None:
+    panel.app.state.readiness.pause = lambda: "The models are being changed."
+    assert "The models are being changed." in await home(panel)
+    assert (await panel.http.get("/api/v1/box")).json()["ready"] is False
+
+
 async def test_hostile_texts_stay_texts(panel: Panel) -> None:
     panel.status["stt"] = HOSTILE
     store = panel.store

@@ -5,21 +5,18 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from appliance.settings import Settings
-from appliance.store import Store
 from appliance.supervision import supervisor_of
 from services.panel.box.restarting import Restarts
 from services.panel.box.sampler import Sampler, Senses, senses_of
 from services.panel.box.state import Box
 
 
-def install(
-    app: FastAPI, settings: Settings, store: Store, senses: Senses | None = None
-) -> Sampler:
+def install(app: FastAPI, settings: Settings, senses: Senses | None = None) -> Sampler:
     """Put the box where its page and its API find it; who runs the app runs the sampler."""
     state = app.state
     sampler = Sampler(
         senses or senses_of(settings), state.readiness, state.bus, lambda: len(state.desk.book)
     )
-    state.box = Box(settings, store, state.readiness, sampler)
+    state.box = Box(settings, state.desk, state.readiness, sampler)
     state.restarts = Restarts(settings, supervisor_of(settings))
     return sampler

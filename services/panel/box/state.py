@@ -14,13 +14,13 @@ from appliance import __version__
 from appliance.components import Component
 from appliance.gpu import Gpu
 from appliance.host import Host
-from appliance.seats import seats_of
 from appliance.settings import Settings
 from appliance.status import BoxStatus, ProgramStatus
-from appliance.store import Session, Store
+from appliance.store import Session
 from services.panel.box.names import effect_of_restart, title_of
 from services.panel.box.sampler import Sampler
 from services.panel.box.troubles import Troubles
+from services.panel.desk import Desk
 from services.panel.readiness import Readiness
 
 
@@ -126,6 +126,8 @@ class BoxState(BaseModel):
     memory: MemoryState
     calls: list[CallNow]
     seats: int
+    waiting: int
+    """Callers in the line for a seat."""
     errors: list[TroubleState]
 
 
@@ -133,12 +135,11 @@ class Box:
     """Puts the state together."""
 
     def __init__(
-        self, settings: Settings, store: Store, readiness: Readiness, sampler: Sampler
+        self, settings: Settings, desk: Desk, readiness: Readiness, sampler: Sampler
     ) -> None:
         self.sampler = sampler
-        self.troubles = Troubles(settings, store)
-        self._settings = settings
-        self._store = store
+        self.troubles = Troubles(settings, desk.store)
+        self._desk = desk
         self._readiness = readiness
 
     async def state(self) -> BoxState:
@@ -151,13 +152,14 @@ class Box:
         gpu, host = await self.sampler.look()
         parts = await self.sampler.components()
         memory = await self.sampler.used_by()
-        sessions = await asyncio.to_thread(self._store.sessions.open)
+        sessions = await asyncio.to_thread(self._desk.store.sessions.open)
         troubles = await asyncio.to_thread(self.troubles.latest)
-        seats = await asyncio.to_thread(seats_of, self._settings)
+        line = await self._desk.queue.line()
+        pause = self._readiness.pause()
         now = datetime.now(UTC)
         return BoxState(
-            ready=status.ready,
-            why=reasons(status),
+            ready=status.ready and not pause,
+            why=[*([pause] if pause else []), *reasons(status)],
             version=__version__,
             at=now,
             programs=[_program(one, memory.get(one.name)) for one in status.programs],
@@ -165,7 +167,8 @@ class Box:
             host=HostState(**asdict(host)),
             memory=_memory(gpu, host, parts),
             calls=[_call(one, now) for one in sessions],
-            seats=seats.count,
+            seats=self._desk.seats.count,
+            waiting=line["waiting"],
             errors=[TroubleState(**asdict(one)) for one in troubles],
         )
 
