@@ -20,11 +20,11 @@ from services.panel.access.signing import Signing
 from services.panel.api import audit as audit_api
 from services.panel.api import box as box_api
 from services.panel.api import calls as calls_api
+from services.panel.api import doctor as doctor_api
 from services.panel.api import guest, health, links, livekit, openapi, sessions, speech
 from services.panel.api import keys as keys_api
 from services.panel.api import models as models_api
 from services.panel.api import personas as personas_api
-from services.panel.api import doctor as doctor_api
 from services.panel.api import settings as settings_api
 from services.panel.calls import Clock
 from services.panel.cors import Cors
@@ -36,10 +36,10 @@ from services.panel.pages import access as access_page
 from services.panel.pages import account, home, join, sign_in, talk
 from services.panel.pages import audit as audit_page
 from services.panel.pages import calls as calls_page
+from services.panel.pages import doctor as doctor_page
 from services.panel.pages import keys as keys_page
 from services.panel.pages import models as models_page
 from services.panel.pages import personas as personas_pages
-from services.panel.pages import doctor as doctor_page
 from services.panel.pages import settings as settings_form
 from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of

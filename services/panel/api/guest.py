@@ -45,6 +45,7 @@ _CALL_ERRORS: Responses = {
     400: {"description": "`bad_request`"},
     403: {"description": "`call_over`"},
     404: {"description": "`session_unknown`: not a call of this guest"},
+    413: {"description": "`body_too_large`"},
     429: {"description": "`too_many_tries`"},
     503: {"description": "`livekit_unavailable`, with Retry-After."},
 }
