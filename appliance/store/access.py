@@ -129,7 +129,7 @@ class SignIns:
             Refused: it has been.
         """
         now = _now()
-        with self._store.write() as connection:
+        with self._store.write(essential=True) as connection:
             lock_for_transaction(connection, OWNER_LOCK)
             if connection.scalar(select(_OWNER.password_hash)) != password_hash:
                 raise Refused(
@@ -162,7 +162,7 @@ class SignIns:
             self.remove(digest)
             return None
         if idle > min(60.0, idle_s / 4) or idle < 0:
-            with self._store.write() as connection:
+            with self._store.write(essential=True) as connection:
                 connection.execute(
                     update(SignInRow).where(_SIGN_INS.digest == digest).values(seen_at=now)
                 )
@@ -213,7 +213,7 @@ class Attempts:
         """
         now = _now()
         hour = timedelta(hours=1)
-        with self._store.write() as connection:
+        with self._store.write(essential=True) as connection:
             lock_for_transaction(connection, ATTEMPTS_LOCK)
             # A clock that was set back would otherwise keep its tries for ever.
             connection.execute(
@@ -235,7 +235,7 @@ class Attempts:
 
     def succeeded(self, place: str) -> None:
         """The right password came from here: its failed tries are forgotten."""
-        with self._store.write() as connection:
+        with self._store.write(essential=True) as connection:
             connection.execute(delete(AttemptRow).where(_ATTEMPTS.address == place[:64]))
 
 

@@ -73,7 +73,7 @@ class Audit:
             # As the database will give it back, or the digest would not be the same.
             "detail": json.loads(_plain(json.dumps(deed.detail, default=str, ensure_ascii=False))),
         }  # fmt: skip
-        with self._store.write() as connection:
+        with self._store.write(essential=True) as connection:
             lock_for_transaction(connection, AUDIT_LOCK)
             last = connection.execute(
                 select(_AUDIT.number, _AUDIT.digest).order_by(_AUDIT.number.desc()).limit(1)

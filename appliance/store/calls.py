@@ -120,7 +120,7 @@ class Calls:
             NotFound: there is none of this id.
             Refused: it has not ended.
         """
-        with self._store.write() as connection:
+        with self._store.write(essential=True) as connection:
             state = connection.scalar(
                 select(_SESSIONS.state).where(_SESSIONS.id == session_id).with_for_update()
             )
@@ -137,7 +137,7 @@ class Calls:
         calls = turns = 0
         query = select(_SESSIONS.id).where(_ended(before)).limit(_PIECE)
         while True:
-            with self._store.write() as connection:
+            with self._store.write(essential=True) as connection:
                 piece = list(connection.scalars(query))
                 gone = _delete(connection, piece)
             calls, turns = calls + gone.calls, turns + gone.turns

@@ -26,10 +26,12 @@ from appliance.store.engine import (
     make_engine,
     reading,
     scrub,
+    sqlite_path,
 )
 from appliance.store.licences import Licences
 from appliance.store.links import Links, give_use_back, use_link
 from appliance.store.models import SessionRow, TurnRow
+from appliance.store.reserve import Reserve
 from appliance.store.upgrading import upgrade
 from appliance.store.vocabulary import ACTIVE, PAGE_VISIT, EndState, Session, Turn, Visit
 
@@ -57,6 +59,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = make_engine(url)
         self._reader = reading(self._engine)
+        self.reserve = Reserve(sqlite_path(url))
         self.sessions = Sessions(self)
         self.turns = Turns(self)
         self.links = Links(self)
@@ -69,8 +72,14 @@ class Store:
         self.calls = Calls(self)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One writing transaction, committed at the end."""
+    def write(self, *, essential: bool = False) -> Iterator[Connection]:
+        """One writing transaction, committed at the end.
+
+        Args:
+            essential: it must be possible on a full disk too: deleting, signing in.
+        """
+        if essential:
+            self.reserve.make_room()
         try:
             with self._engine.begin() as connection:
                 yield connection

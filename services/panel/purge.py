@@ -131,6 +131,7 @@ class Purge:
                 await self._sleep(_BETWEEN_TRIES_S)
             if await asyncio.to_thread(self._store.scrub):
                 self.scrub_due = False
+                await asyncio.to_thread(self._store.reserve.lay_by)
                 return True
         log.warning("scrub_postponed")
         return False

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from appliance.errors import BadInput, NotFound, Refused
 from appliance.store import EndState, Store, upgrade
 from appliance.store.calls import Deleted
+from appliance.store.links import Terms
 from appliance.store.models import SessionRow
 from appliance.store.searching import Wanted, conditions
 from appliance.store.vocabulary import PAGE_VISIT, Session, Visit
@@ -107,7 +108,9 @@ def test_every_character_means_itself(store: Store, said: str, text: str) -> Non
 
 def test_filters(store: Store) -> None:
     page = held(store, days_ago=1)
-    link = held(store, visit=Visit("link", link_id="abc"), persona="doctor", days_ago=2)
+    waiting_room = store.links.create(Terms("Waiting room", "doctor"))
+    visit = Visit("link", link_id=waiting_room.id)
+    link = held(store, visit=visit, persona="doctor", days_ago=2)
     live = held(store, open_still=True)
     store.calls.judge(page.id, "caller", thumb=1, note="")
     store.calls.judge(link.id, "owner", thumb=-1, note="Too slow.")
@@ -115,7 +118,14 @@ def test_filters(store: Store) -> None:
     assert ids(store, Wanted(state="active")) == [live.id]
     assert ids(store, Wanted(state="ended")) == [page.id, link.id]
     assert ids(store, Wanted(state="completed", persona="doctor")) == [link.id]
-    assert ids(store, Wanted(origin="link")) == ids(store, Wanted(link_id="abc")) == [link.id]
+    assert (
+        ids(store, Wanted(origin="link"))
+        == ids(store, Wanted(link_id=waiting_room.id))
+        == [link.id]
+    )
+    assert store.calls.search(Wanted(origin="link")).calls[0].link_name == "Waiting room"
+    assert store.calls.link_name(link) == "Waiting room"
+    assert store.calls.link_name(page) == ""
     assert ids(store, Wanted(judged="up")) == [page.id]
     assert ids(store, Wanted(judged="down")) == ids(store, Wanted(judged="note")) == [link.id]
     assert ids(store, Wanted(judged="none")) == [live.id]
