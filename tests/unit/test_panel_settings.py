@@ -100,7 +100,7 @@ async def _one(panel: Panel, name: str) -> dict[str, Any]:
 
 async def test_every_setting_is_shown_with_its_help_and_what_it_restarts(panel: Panel) -> None:
     views = [one for group in (await _look(panel))["groups"] for one in group["settings"]]
-    assert [one["name"] for one in views] == setting_names()
+    assert sorted(one["name"] for one in views) == sorted(setting_names())
     assert all(one["help"] and one["label"] and one["restarts"] for one in views)
     assert {one["name"] for one in views if not one["editable"]} == set(FIXED)
     page = (await panel.http.get("/settings")).text
@@ -186,7 +186,10 @@ async def test_saving_is_whole_noted_and_waits_for_its_restart(panel: Panel) -> 
     again = await panel.http.patch(SETTINGS, json=body)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "settings_changed")
     waiting = (await panel.http.get(f"{SETTINGS}/waiting")).json()
-    assert waiting == {"settings": ["agent.seats"], "programs": ["llm", "agent", "panel"]}
+    assert (waiting["settings"], waiting["programs"]) == (
+        ["agent.seats"],
+        ["llm", "agent", "panel"],
+    )
     rows, _total = panel.store.audit.list(limit=10)
     row = next(row for row in rows if row.action == "settings.changed")
     assert row.detail["names"] == ["agent.seats", "persona"]
@@ -314,7 +317,7 @@ async def test_the_page_s_form_saves_and_says_so(panel: Panel) -> None:
     assert (saved.status_code, saved.headers["HX-Redirect"]) == (204, "/settings?saved=true")
     assert "seats = 4" in _file(panel)
     after = (await panel.http.get("/settings?saved=true")).text
-    assert "Restart llm, agent, panel now" in after
+    assert "Restarting: language model, call agent, control panel." in after
     late = await panel.http.post("/settings/save", data={**form, "agent.seats": "6"})
     assert late.status_code == 409
 

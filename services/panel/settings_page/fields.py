@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import types
 import typing
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from appliance.setting_effects import FIXED, RESTARTS
+from appliance.setting_effects import FIXED, RESTARTS, WHOLE_BOX
 from appliance.settings import Settings, environment_name, setting_fields
 from appliance.settings_file import defaults, plain
+from services.panel.box.names import title_of
 
 Value = bool | int | float | str | list[str] | None
 Kind = Literal["text", "integer", "number", "choice", "list", "secret", "switch"]
@@ -24,10 +26,41 @@ _UNITS = {
     "_s": "seconds", "_days": "days", "_mb": "megabytes", "_tokens": "tokens", "_chars": "characters",
     "_ms": "milliseconds",
 }  # fmt: skip
-_SPELT = {
-    "http": "HTTP", "url": "URL", "api": "API", "ip": "IP", "udp": "UDP", "tcp": "TCP", "gpu": "GPU",
-    "cors": "CORS", "ttl": "lifetime", "max": "largest", "dir": "folder",
-}  # fmt: skip
+# Where the name itself says too little to somebody who sees it for the first time.
+_LABELS = {
+    "persona": "Default persona",
+    "public_url": "Address in links and QR codes",
+    "front.http_port": "Port of the page",
+    "front.cors_origins": "Other sites",
+    "access.idle_s": "Sign out when idle for",
+    "access.longest_s": "Longest sign-in",
+    "access.keep_calls_days": "Keep calls for",
+    "livekit.url": "Another media server",
+    "livekit.api_key": "API key",
+    "livekit.api_secret": "API secret",
+    "livekit.port": "Port for programs",
+    "livekit.tcp_port": "TCP port for sound",
+    "livekit.udp_port": "UDP port for sound",
+    "livekit.node_ip": "Address for callers",
+    "livekit.token_ttl_s": "Tokens are valid for",
+    "livekit.room_name": "Shared call",
+    "agent.health_port": "Port of the health page",
+    "agent.idle_processes": "Processes kept warm",
+    "agent.speculate_after_s": "Begins to think after",
+    "agent.barge_in_after_s": "Lets itself be interrupted after",
+    "agent.drain_s": "Waits for calls when stopped",
+    "agent.max_call_s": "Longest call",
+    "stt.url": "Another speech recognition",
+    "stt.max_upload_mb": "Largest file",
+    "stt.max_audio_s": "Longest recording",
+    "llm.url": "Another language model",
+    "llm.context_tokens": "Context",
+    "llm.gpu_layers": "Layers on the GPU",
+    "tts.url": "Another voice",
+    "tts.gain": "Volume",
+    "tts.workers": "Sentences at a time",
+    "tts.max_chars": "Longest text",
+}
 
 
 class SettingView(BaseModel):
@@ -51,6 +84,7 @@ class SettingView(BaseModel):
     editable: bool
     why_fixed: str
     restarts: list[str]
+    restarts_said: str
     problem: str = ""
 
 
@@ -102,6 +136,15 @@ def shown(name: str, value: Any) -> str:
     return "not set" if value is None else str(value) if value != "" else "empty"
 
 
+def programs_said(programs: Iterable[str]) -> str:
+    """Programs by the names that pages call them by."""
+    titles = [title_of(name) for name in programs if name not in WHOLE_BOX]
+    if not titles:
+        return "the whole box"
+    # In the middle of a sentence, but for abbreviations.
+    return ", ".join(one[0].lower() + one[1:] for one in titles)
+
+
 def default_of(name: str) -> Any:
     """A setting's default, as TOML has it."""
     return _defaults()[name]
@@ -123,6 +166,8 @@ def group_views(
         view = _view(running, name, values, editable=editable)
         view.problem = problems.get(name, "")
         groups.setdefault(name.rpartition(".")[0], []).append(view)
+    for views in groups.values():
+        views.sort(key=lambda view: view.name in FIXED)
     return [
         GroupView(name=group, title=_title(group), settings=views)
         for group, views in groups.items()
@@ -143,6 +188,7 @@ def _view(running: Settings, name: str, values: dict[str, Any], *, editable: boo
         default=safe(name, default_of(name)), value=safe(name, value),
         is_set=value not in ("", None, []), source=source, variable=variable,
         editable=editable and not why, why_fixed=why, restarts=list(RESTARTS[name]),
+        restarts_said=programs_said(RESTARTS[name]),
     )  # fmt: skip
 
 
@@ -186,11 +232,11 @@ def _unit(name: str) -> str:
 
 
 def _label(name: str) -> str:
+    if name in _LABELS:
+        return _LABELS[name]
     leaf = name.rpartition(".")[2]
-    ending = next((end for end in _UNITS if leaf.endswith(end)), "")
-    words = leaf.removesuffix(ending) if ending != "_tokens" else leaf
-    text = " ".join(_SPELT.get(word, word) for word in words.split("_"))
-    return text[0].upper() + text[1:]
+    words = leaf.removesuffix(next((end for end in _UNITS if leaf.endswith(end)), ""))
+    return words.replace("_", " ").capitalize()
 
 
 def _title(group: str) -> str:

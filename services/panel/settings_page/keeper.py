@@ -25,6 +25,7 @@ from services.panel.settings_page.fields import (
     GroupView,
     group_views,
     is_secret,
+    programs_said,
     safe,
     shown,
 )
@@ -59,6 +60,7 @@ class Change(BaseModel):
     before: str
     after: str
     restarts: list[str]
+    restarts_said: str
 
 
 class Preview(BaseModel):
@@ -268,7 +270,11 @@ def _change(name: str, before: Values, after: Values) -> Change:
         new = "another one"
     # What goes back to a default that it had anyway is the same for every program.
     same = before.get(name, known[name]) == after.get(name, known[name])
-    return Change(name=name, before=old, after=new, restarts=[] if same else list(restarts([name])))
+    needed = () if same else restarts([name])
+    return Change(
+        name=name, before=old, after=new, restarts=list(needed),
+        restarts_said=programs_said(needed) if needed else "nothing",
+    )  # fmt: skip
 
 
 def _trouble(name: str, error: ApplianceError) -> Trouble:

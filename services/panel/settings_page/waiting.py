@@ -14,6 +14,7 @@ from appliance.rendering import write_private
 from appliance.setting_effects import RESTARTS, WHOLE_BOX, restarts
 from appliance.settings import Settings
 from appliance.supervision import Supervisor
+from services.panel.settings_page.fields import programs_said
 
 _FILE = "settings-waiting.json"
 
@@ -26,6 +27,7 @@ class Waiting(BaseModel):
     model_config = ConfigDict(extra="forbid")
     settings: list[str]
     programs: list[str]
+    programs_said: str
 
 
 @dataclass
@@ -48,7 +50,7 @@ class WaitingList:
         """What waits now. Asks supervisord since when each program runs."""
         known = self._read()
         if not known:
-            return Waiting(settings=[], programs=[])
+            return Waiting(settings=[], programs=[], programs_said="")
         since = self._since()
         left: dict[str, list[str]] = {}
         for name, moment in known.items():
@@ -57,7 +59,8 @@ class WaitingList:
                 left[name] = late
         programs = {program for late in left.values() for program in late}
         ordered = [program for program in restarts(list(left)) if program in programs]
-        return Waiting(settings=sorted(left), programs=ordered)
+        said = programs_said(ordered) if ordered else ""
+        return Waiting(settings=sorted(left), programs=ordered, programs_said=said)
 
     def _since(self) -> dict[str, float]:
         """Since when each program runs, in seconds since 1970; the whole box too."""

@@ -20,38 +20,45 @@ interface Record {
   offered: Set<string>;
 }
 
-/** A connection that neither hears of nor tells of candidates of the other protocol. */
+/** Makes connections that neither hear of nor tell of candidates of the other protocol. */
 function forced(Real: typeof RTCPeerConnection, protocol: Protocol, record: Record): typeof RTCPeerConnection {
   const handlers = Object.getOwnPropertyDescriptor(Real.prototype, "onicecandidate");
-  return class Forced extends Real {
-    constructor(configuration?: RTCConfiguration) {
-      super(configuration);
-      record.connections.push(this);
-      let given: RTCPeerConnection["onicecandidate"] = null;
-      Object.defineProperty(this, "onicecandidate", {
-        get: () => given,
-        set: (handler: RTCPeerConnection["onicecandidate"]) => {
-          given = handler;
-          handlers?.set?.call(this, (event: RTCPeerConnectionIceEvent) => {
-            if (speaks(event.candidate?.candidate ?? "", protocol)) given?.call(this, event);
-          });
-        },
-      });
-    }
-
-    override async addIceCandidate(candidate?: RTCIceCandidateInit | null): Promise<void> {
+  function Forced(configuration?: RTCConfiguration): RTCPeerConnection {
+    const made = new Real(configuration);
+    record.connections.push(made);
+    const createOffer = made.createOffer.bind(made);
+    const addIceCandidate = made.addIceCandidate.bind(made);
+    const setRemoteDescription = made.setRemoteDescription.bind(made);
+    // What was found meanwhile, a later offer tells again, and the box would try all of it.
+    made.createOffer = (async (options?: RTCOfferOptions) => {
+      const offer = await createOffer(options);
+      return { type: offer.type, sdp: only(offer.sdp ?? "", protocol) };
+    }) as RTCPeerConnection["createOffer"];
+    made.addIceCandidate = (async (candidate?: RTCIceCandidateInit | null) => {
       const text = candidate?.candidate ?? "";
       if (!speaks(text, protocol)) return;
       if (text) record.offered.add(addressOf(text));
-      await super.addIceCandidate(candidate ?? undefined);
-    }
-
-    override async setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
+      await addIceCandidate(candidate ?? undefined);
+    }) as RTCPeerConnection["addIceCandidate"];
+    made.setRemoteDescription = (async (description: RTCSessionDescriptionInit) => {
       const sdp = only(description.sdp ?? "", protocol);
       for (const line of sdp.split("\r\n")) if (line.startsWith("a=candidate:")) record.offered.add(addressOf(line));
-      await super.setRemoteDescription({ type: description.type, sdp });
-    }
-  };
+      await setRemoteDescription({ type: description.type, sdp });
+    }) as RTCPeerConnection["setRemoteDescription"];
+    let given: RTCPeerConnection["onicecandidate"] = null;
+    Object.defineProperty(made, "onicecandidate", {
+      get: () => given,
+      set: (handler: RTCPeerConnection["onicecandidate"]) => {
+        given = handler;
+        handlers?.set?.call(made, (event: RTCPeerConnectionIceEvent) => {
+          if (speaks(event.candidate?.candidate ?? "", protocol)) given?.call(made, event);
+        });
+      },
+    });
+    return made;
+  }
+  Forced.prototype = Real.prototype;
+  return Object.setPrototypeOf(Forced, Real) as typeof RTCPeerConnection;
 }
 
 /** Join the room over this protocol alone, and leave it again. */
@@ -101,7 +108,9 @@ async function pairOf(connections: RTCPeerConnection[]): Promise<PathResult["use
     const remote = pair && (stats as unknown as Map<string, { address?: string; ip?: string; port?: number; protocol?: string }>).get(pair.remoteCandidateId);
     if (pair && remote) {
       const ms = pair.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000;
-      return { address: `${remote.address ?? remote.ip ?? "the box"}:${remote.port ?? ""}`, protocol: remote.protocol ?? "", ms };
+      const host = remote.address ?? remote.ip ?? "the box";
+      const address = `${host.includes(":") ? `[${host}]` : host}:${remote.port ?? ""}`;
+      return { address, protocol: remote.protocol ?? "", ms };
     }
   }
   return undefined;
