@@ -72,6 +72,8 @@ class Selection(BaseModel):
     model_config = ConfigDict(extra="forbid")
     current: dict[Task, ModelId] = Field(default_factory=dict)
     last_good: dict[Task, ModelId] = Field(default_factory=dict)
+    wishes: dict[Task, str] = Field(default_factory=dict)
+    """What the settings asked for when a task's model was last changed."""
     switch: Switch | None = None
 
     def loaded(self, task: Task) -> str | None:

@@ -60,7 +60,8 @@ def test_models_change_under_a_live_call_and_a_broken_one_is_rolled_back(
         assert models.page.input_value("#upload-name") == "broken-one"
         models.page.click("#upload-go")
         models.until(lambda: "is here" in models.text("#upload-said"), 60, "the upload")
-        assert models.page.locator('[id="model-broken-one"] .badge.good:text-is("fits")').count()
+        fits = models.page.locator('[id="model-broken-one"] .badge.good:text-is("fits")')
+        models.until(fits.count, 30, "the uploaded model in the list")
         _press(models, "broken-one", "Use")
         _outcome(models, "Not changed to broken-one")
         models.until(

@@ -241,6 +241,26 @@ async def test_a_way_back_that_fails_says_so(settings: Settings) -> None:
     assert "does not start either" in state["reason"]
 
 
+async def test_what_the_settings_begin_to_ask_for_is_tried_once(tmp_path: Path) -> None:
+    def asking(model: str) -> FakeBox:
+        return FakeBox(Settings(data_dir=tmp_path, llm={"model": model}))
+
+    fresh = panel(asking(NEW))
+    await fresh.follow_settings()
+    assert fresh.state() is None, "never switched: the settings count anyway"
+    again = await change(asking(GOOD), NEW)
+    for asked, serves in ((GOOD, NEW), (BABBLES, NEW), (BABBLES, NEW), ("other", "other")):
+        box = asking(asked)
+        box.running = box.loaded("llm")
+        again = panel(box)
+        await again.resume()
+        await again.follow_settings()
+        assert box.running == box.loaded("llm") == serves, asked
+    state = again.state()
+    assert state is not None
+    assert state["asked_by"] == "settings"
+
+
 async def test_a_broken_file_does_not_keep_the_panel_from_starting(settings: Settings) -> None:
     settings.models_path.mkdir()
     (settings.models_path / "selection.json").write_text("{")

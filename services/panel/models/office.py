@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 
@@ -29,14 +29,19 @@ class Office:
     uploads: Uploads
     switcher: Switcher
     gpu: GpuReader
+    _following: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def open(self) -> None:
-        """Throw away half uploads, and go on with a switch that an earlier panel began."""
+        """Throw away half uploads, go on with a switch that an earlier panel began, follow the settings."""
         await asyncio.to_thread(self.uploads.clear)
         await self.switcher.resume()
+        self._following.append(asyncio.create_task(self.switcher.follow_settings()))
 
     async def close(self) -> None:
         """Stop what is under way; a switch goes on in the next panel."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self.switcher.close()
         await self.workshop.close()
         await asyncio.to_thread(self.gpu.close)

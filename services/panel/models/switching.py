@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from appliance import logs
 from appliance.catalogue.entries import Task
 from appliance.catalogue.selection import (
@@ -31,6 +33,7 @@ log = logs.get(__name__)
 _TAKEN_UP_MOST = 2
 """A switch whose panel died more often than this is rolled back: it may be the reason."""
 _LEAST_DRAIN_S = 0.5
+TASKS: tuple[Task, ...] = ("stt", "llm", "tts")
 _NOTHING: dict[str, Any] = {}
 
 
@@ -139,6 +142,24 @@ class Switcher:
         log.warning("switch_taken_up", state=selection.switch.state, times=times)
         await self._keep(selection.switch.model_copy(update={"taken_up": times}))
         self._task = asyncio.create_task(self._run(), name="switcher.run")
+
+    async def follow_settings(self) -> None:
+        """Try each model that the settings have begun to ask for since the last switch, once.
+
+        A box that was never switched serves what the settings say anyway.
+        """
+        await self.settle()
+        for task in TASKS:
+            try:
+                selection = await asyncio.to_thread(read_selection, self._settings)
+                wish, before = wished(self._settings, task), selection.wishes.get(task)
+                if before in (None, wish) or wish == selection.settled(task):
+                    continue
+                log.info("settings_wish", task=task, to=wish)
+                await self.begin(Wish(task, wish, "settings"))
+                await self.settle()
+            except (ApplianceError, ValidationError) as error:
+                log.error("wish_not_followed", task=task, why=str(error))
 
     async def begin(self, wish: Wish) -> Switch:
         """Begin a switch; what comes of it is seen in ``state``.
@@ -318,9 +339,12 @@ class Switcher:
     async def _keep(self, switch: Switch, serving: dict[Task, str] | None = None) -> None:
         """On the disk first, then in here and on the pages."""
         selection = await asyncio.to_thread(read_selection, self._settings)
+        # Whatever comes of it: what the settings ask for now was tried, or was passed over.
+        wish = {switch.task: wished(self._settings, switch.task)} if switch.finished else _NOTHING
         selection = Selection(
             current={**selection.current, **(serving or _NOTHING)},
             last_good={**selection.last_good, **(serving or _NOTHING)},
+            wishes={**selection.wishes, **wish},
             switch=switch,
         )
         await asyncio.to_thread(write_selection, self._settings, selection)

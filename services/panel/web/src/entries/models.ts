@@ -168,9 +168,9 @@ function installUpload(): void {
         await sending.send(path, file, (done) => (bar.value = (before + done) / (total || 1)));
         before += file.size;
       }
+      await refresh("list");
       said.textContent = `${name.value} is here and can be used.`;
       form.reset();
-      await refresh("list");
     } catch (error) {
       const { message, hint } = error as Said;
       said.textContent = `${message} ${hint ?? ""}`.trim();
