@@ -1,4 +1,4 @@
-"""The owner, the browsers they are signed in with, failed tries at the password, programs' keys."""
+"""The owner, the browsers they are signed in with, and failed tries at the password."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CursorResult, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import CursorResult, delete, insert, or_, select, update
 
-from appliance.errors import NotFound, Refused
+from appliance.errors import Refused
 from appliance.store.engine import ATTEMPTS_LOCK, OWNER_LOCK, lock_for_transaction
-from appliance.store.models import ApiKeyRow, AttemptRow, OwnerRow, SignInRow
+from appliance.store.models import AttemptRow, OwnerRow, SignInRow
 
 if TYPE_CHECKING:
     from appliance.store.repositories import Store
 
 _THE_OWNER = 1
-_USED_EVERY_S = 60.0
 _OWNER = OwnerRow.__table__.c
 _SIGN_INS = SignInRow.__table__.c
 _ATTEMPTS = AttemptRow.__table__.c
-_KEYS = ApiKeyRow.__table__.c
 
 
 @dataclass(frozen=True)
@@ -33,23 +31,6 @@ class SignIn:
     seen_at: datetime
     address: str
     browser: str
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """One program's key. The secret itself is known to the program alone."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    used_at: datetime | None
-    revoked_at: datetime | None
-
-    def is_valid(self, now: datetime) -> bool:
-        """Whether it opens anything at this moment."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True)
@@ -142,10 +123,12 @@ class SignIns:
                 )
             )  # fmt: skip
 
-    def find(self, digest: str, idle_s: float, longest_s: float) -> SignIn | None:
+    def find(
+        self, digest: str, idle_s: float, longest_s: float, *, noted: bool = True
+    ) -> SignIn | None:
         """The one with this digest, if it was used and begun within these seconds.
 
-        Its last use is noted, at most once in a quarter of ``idle_s``, or in a minute.
+        With ``noted`` its last use is, at most once in a quarter of ``idle_s``, or in a minute.
         """
         now = _now()
         with self._store.read() as connection:
@@ -161,7 +144,7 @@ class SignIns:
         if idle >= idle_s or (now - found.created_at).total_seconds() >= longest_s:
             self.remove(digest)
             return None
-        if idle > min(60.0, idle_s / 4) or idle < 0:
+        if noted and (idle > min(60.0, idle_s / 4) or idle < 0):
             with self._store.write(essential=True) as connection:
                 connection.execute(
                     update(SignInRow).where(_SIGN_INS.digest == digest).values(seen_at=now)
@@ -237,82 +220,6 @@ class Attempts:
         """The right password came from here: its failed tries are forgotten."""
         with self._store.write(essential=True) as connection:
             connection.execute(delete(AttemptRow).where(_ATTEMPTS.address == place[:64]))
-
-
-class ApiKeys:
-    """Programs' keys."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def add(
-        self, key_id: str, digest: str, name: str, scopes: list[str], expires_at: datetime | None
-    ) -> ApiKey:
-        """Keep a new key's digest."""
-        values: dict[str, Any] = {
-            "id": key_id, "name": name, "scopes": scopes, "created_at": _now(),
-            "expires_at": expires_at, "used_at": None, "revoked_at": None,
-        }  # fmt: skip
-        with self._store.write() as connection:
-            connection.execute(insert(ApiKeyRow).values(digest=digest, **values))
-        return ApiKey(**values)
-
-    def find(self, key_id: str, digest: str) -> ApiKey | None:
-        """The valid key with this id and digest; its use is noted at most once a minute."""
-        now = _now()
-        with self._store.read() as connection:
-            row = (
-                connection.execute(select(*_KEYS).where(_KEYS.id == key_id, _KEYS.digest == digest))
-                .mappings()
-                .one_or_none()
-            )
-        if row is None or not (key := _key(row)).is_valid(now):
-            return None
-        if key.used_at is None or abs((now - key.used_at).total_seconds()) > _USED_EVERY_S:
-            with self._store.write() as connection:
-                connection.execute(update(ApiKeyRow).where(_KEYS.id == key_id).values(used_at=now))
-        return key
-
-    def all(self) -> list[ApiKey]:
-        """Every key on the list, the newest first."""
-        query = select(*_KEYS).order_by(_KEYS.created_at.desc(), _KEYS.id)
-        with self._store.read() as connection:
-            return [_key(row) for row in connection.execute(query).mappings()]
-
-    def revoke(self, key_id: str) -> ApiKey:
-        """Close this key for ever; doing it twice is no error.
-
-        Raises:
-            NotFound: there is no such key.
-        """
-        with self._store.write() as connection:
-            connection.execute(
-                update(ApiKeyRow)
-                .where(_KEYS.id == key_id, _KEYS.revoked_at.is_(None))
-                .values(revoked_at=_now())
-            )
-            row = (
-                connection.execute(select(*_KEYS).where(_KEYS.id == key_id))
-                .mappings()
-                .one_or_none()
-            )
-        if row is None:
-            raise NotFound("key_unknown", "There is no such key.", "The page Access lists them.")
-        return _key(row)
-
-    def delete(self, key_id: str) -> None:
-        """Forget this key; what it was is in the audit log."""
-        with self._store.write() as connection:
-            connection.execute(delete(ApiKeyRow).where(_KEYS.id == key_id))
-
-    def count(self) -> int:
-        """How many are on the list."""
-        with self._store.read() as connection:
-            return int(connection.scalar(select(func.count()).select_from(ApiKeyRow)) or 0)
-
-
-def _key(row: RowMapping) -> ApiKey:
-    return ApiKey(**{name: value for name, value in row.items() if name != "digest"})
 
 
 def _now() -> datetime:

@@ -64,6 +64,11 @@ def cookie_of(headers: Headers) -> str:
     return value if _COOKIE.match(value) else ""
 
 
+def is_background(headers: Headers) -> bool:
+    """Whether an open page asks by itself: such a request keeps nobody signed in."""
+    return "x-earshot-background" in headers or headers.get("accept") == "text/event-stream"
+
+
 def new_key() -> tuple[str, str]:
     """Id and whole text of a new key."""
     key_id = secrets.token_hex(8)
@@ -106,6 +111,7 @@ class Identity:
             return None
         limits = self._limits
         found = await asyncio.to_thread(
-            self._store.sign_ins.find, digest_of(secret), limits.idle_s, limits.longest_s
-        )
+            self._store.sign_ins.find, digest_of(secret), limits.idle_s, limits.longest_s,
+            noted=not is_background(headers),
+        )  # fmt: skip
         return Principal("owner", "owner", frozenset({Scope.ADMIN})) if found else None

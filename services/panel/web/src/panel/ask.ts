@@ -28,7 +28,12 @@ export async function askText(method: string, path: string, body?: unknown): Pro
   try {
     response = await fetch(path, {
       method,
-      headers: { "X-Earshot-Client": "1", ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      headers: {
+        "X-Earshot-Client": "1",
+        // What a script looks up by itself is no sign that the owner is still there.
+        ...(method === "GET" ? { "X-Earshot-Background": "1" } : {}),
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      },
       signal: AbortSignal.timeout(PATIENCE_MS),
       cache: "no-store",
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -37,7 +42,11 @@ export async function askText(method: string, path: string, body?: unknown): Pro
   } catch {
     throw new Failure(AWAY);
   }
-  if (response.status === 401) location.reload();
+  if (response.status === 401 || response.redirected) {
+    // Nobody is signed in any more: the page itself leads to where one can.
+    location.reload();
+    throw new Failure({ message: "You are signed out." }, 401);
+  }
   if (!response.ok) throw new Failure(saidBy(response.status, text), response.status, codeOf(text));
   return text;
 }
