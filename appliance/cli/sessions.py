@@ -65,7 +65,7 @@ def show_session(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """One call with everything that was said."""
-    from appliance.store.repositories import unknown_session
+    from appliance.store.turns import unknown_session
 
     store = _store()
     if store is None:
@@ -89,7 +89,7 @@ def export_session(
     ] = None,
 ) -> None:
     """One call as a file; printed unless --output names one."""
-    from appliance.store.repositories import unknown_session
+    from appliance.store.turns import unknown_session
     from appliance.transcripts import export
 
     store = _store()

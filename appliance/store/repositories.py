@@ -14,9 +14,10 @@ from sqlalchemy import Connection, CursorResult, RowMapping, func, insert, selec
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance import logs
-from appliance.errors import NotFound, NotReady
+from appliance.errors import NotReady
 from appliance.settings import Settings
-from appliance.store.access import ApiKeys, Attempts, Owner, SignIns
+from appliance.store.access import Attempts, Owner, SignIns
+from appliance.store.api_keys import ApiKeys
 from appliance.store.audit import Audit
 from appliance.store.calls import Calls
 from appliance.store.engine import (
@@ -30,17 +31,17 @@ from appliance.store.engine import (
 )
 from appliance.store.licences import Licences
 from appliance.store.links import Links, give_use_back, use_link
-from appliance.store.models import SessionRow, TurnRow
+from appliance.store.models import SessionRow
 from appliance.store.reserve import Reserve
+from appliance.store.turns import Turns, unknown_session
 from appliance.store.upgrading import upgrade
-from appliance.store.vocabulary import ACTIVE, PAGE_VISIT, EndState, Session, Turn, Visit
+from appliance.store.vocabulary import ACTIVE, PAGE_VISIT, EndState, Session, Visit
 
 log = logs.get(__name__)
 _LONGEST_REASON = 500
 # Inside the class `list` is the method.
 SessionList = list[Session]
 _SESSIONS = SessionRow.__table__.c
-_TURNS = TurnRow.__table__.c
 
 
 def open_store(settings: Settings) -> Store:
@@ -236,81 +237,6 @@ class Sessions:
             return [_session(row) for row in connection.execute(query).mappings()]
 
 
-class Turns:
-    """What was said."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def begin(self, session_id: str, user_text: str | None) -> int:
-        """Write the caller's side of a turn (None: the greeting) and return its index, from 0.
-
-        Raises:
-            NotFound: there is no such call.
-        """
-        with self._store.write() as connection:
-            keep = _keeps_transcript(connection, session_id)
-            last = connection.scalar(
-                select(func.max(_TURNS.index)).where(_TURNS.session_id == session_id)
-            )
-            index = 0 if last is None else int(last) + 1
-            connection.execute(
-                insert(TurnRow).values(
-                    session_id=session_id, index=index, user_text=user_text if keep else None,
-                    interrupted=False, ms={}, started_at=_now(),
-                )
-            )  # fmt: skip
-            return index
-
-    def finish(
-        self,
-        session_id: str,
-        index: int,
-        agent_text: str | None,
-        *,
-        interrupted: bool,
-        ms: dict[str, int | None],
-    ) -> None:
-        """Write the answer as far as it was heard; ``ms`` are the turn's stage times.
-
-        Raises:
-            NotFound: there is no such call or turn.
-        """
-        with self._store.write() as connection:
-            keep = _keeps_transcript(connection, session_id)
-            result: CursorResult[Any] = connection.execute(
-                update(TurnRow)
-                .where(_TURNS.session_id == session_id, _TURNS.index == index)
-                .values(
-                    agent_text=agent_text if keep else None, interrupted=interrupted, ms=ms,
-                    finished_at=_now(),
-                )
-            )  # fmt: skip
-            if result.rowcount != 1:
-                raise NotFound("turn_unknown", f"The call {session_id!r} has no turn {index}.")
-
-    def list(self, session_id: str) -> list[Turn]:
-        """The turns of a call, in order; empty if there is no such call."""
-        query = select(*_TURNS).where(_TURNS.session_id == session_id).order_by(_TURNS.index)
-        with self._store.read() as connection:
-            return [
-                Turn(
-                    index=row["index"], user_text=row["user_text"], agent_text=row["agent_text"],
-                    interrupted=row["interrupted"], ms=dict(row["ms"]), started_at=row["started_at"],
-                    finished_at=row["finished_at"],
-                )
-                for row in connection.execute(query).mappings()
-            ]  # fmt: skip
-
-
-def unknown_session(session_id: str) -> NotFound:
-    """The error for an id that names no call."""
-    return NotFound(
-        "session_unknown", f"There is no call {session_id[:64]!r}.",
-        "`scripts/appliance sessions list` shows the latest.",
-    )  # fmt: skip
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -327,15 +253,6 @@ def _free_room_name(connection: Connection, room_name: str) -> None:
 def _count(connection: Connection) -> int:
     query = select(func.count()).select_from(SessionRow).where(_SESSIONS.state == ACTIVE)
     return int(connection.scalar(query) or 0)
-
-
-def _keeps_transcript(connection: Connection, session_id: str) -> bool:
-    # Locked, so that two turns of one call cannot take the same index on a server.
-    query = select(_SESSIONS.keep_transcript).where(_SESSIONS.id == session_id).with_for_update()
-    keep = connection.scalar(query)
-    if keep is None:
-        raise unknown_session(session_id)
-    return bool(keep)
 
 
 def _session(row: RowMapping) -> Session:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from appliance import logs
@@ -33,7 +32,6 @@ class Desk:
         book: the open calls.
         seats: how many calls may run at once, and why.
         queue: who may take the next seat.
-        gates: each is asked before a call is opened, and raises NotReady to refuse it.
         naming: held while a room that a caller chose is looked up and made.
         news: set when something happened that the watch should look at.
         leftovers: rooms of ended calls that could not be closed yet.
@@ -48,7 +46,6 @@ class Desk:
         self.book = Book(clock)
         self.seats = seats_of(settings)
         self.queue = Queue(self.seats.count, store.sessions.count_open, clock)
-        self.gates: list[Callable[[], None]] = []
         self.naming = asyncio.Lock()
         self.news = asyncio.Event()
         self.leftovers: set[str] = set()
@@ -71,8 +68,6 @@ class Desk:
             LinkOver: the visit's link opens no more calls.
             NotReady: every seat is taken, or the media server does not answer.
         """
-        for gate in self.gates:
-            gate()
         self.queue.refuse_at_once(ticket)
         found = await asyncio.to_thread(self.persona, persona)
         async with self.queue.seat(ticket, visit.link_id):

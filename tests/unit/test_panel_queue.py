@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import NotReady
 from appliance.setting_groups import AgentSettings
 from appliance.store import EndState
 from services.panel import admission
@@ -166,13 +165,3 @@ async def test_a_thousand_tokens_that_nobody_uses_block_nothing(tmp_path: Path) 
         assert {one.reason for one in panel.store.sessions.list(500)} == {"never joined"}
         assert (await panel.desk.queue.line())["open"] == 0
         assert panel.rooms.rooms == {}
-
-
-async def test_a_gate_refuses_before_a_seat_is_taken(panel: Panel) -> None:
-    def shut() -> None:
-        raise NotReady("not_ready", "The models are being changed.", can_retry=True)
-
-    panel.desk.gates.append(shut)
-    answer = await panel.http.post(SESSIONS)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
-    assert panel.store.sessions.list() == []
