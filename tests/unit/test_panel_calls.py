@@ -11,7 +11,7 @@ import pytest
 from appliance.store import EndState, Session
 from appliance.store.audit import AuditEntry
 from services.panel.calls import Job
-from tests.panel_app import Panel, box_settings, running_panel
+from tests.panel_app import Panel, box_settings, running_panel, stranger
 from tests.unit.test_store_scrub import files_with
 
 pytestmark = pytest.mark.unit
@@ -201,3 +201,36 @@ async def test_deletion_of_many_must_be_said(panel: Panel) -> None:
     everything = await panel.http.delete(CALLS, params={"all": "true"})
     assert everything.json() == {"calls": 2, "turns": 4, "scrubbed": True}
     assert noted(panel, "calls.deleted")[0].detail == {"calls": 2, "older_than_days": None}
+
+
+@pytest.mark.parametrize(
+    ("scope", "may"),
+    [
+        ("read", {"search", "read", "export"}),
+        ("calls", {"caller feedback"}),
+        ("speech", set[str]()),
+        ("admin", {"search", "read", "export", "caller feedback", "judge", "end", "delete",
+                   "delete all"}),
+    ],
+)  # fmt: skip
+async def test_a_key_opens_what_its_scope_says(panel: Panel, scope: str, may: set[str]) -> None:
+    call = held(panel)
+    one = f"{CALLS}/{call.id}"
+    acts = {
+        "search": ("GET", CALLS, None), "read": ("GET", one, None),
+        "export": ("GET", f"{one}/export", None),
+        "caller feedback": ("POST", f"/api/v1/sessions/{call.id}/feedback", {"thumb": 1}),
+        "judge": ("PUT", f"{one}/feedback", {"thumb": 1}), "end": ("POST", f"{one}/end", None),
+        "delete": ("DELETE", one, None), "delete all": ("DELETE", f"{CALLS}?all=true", None),
+    }  # fmt: skip
+    made = await panel.http.post("/api/v1/keys", json={"name": scope, "scopes": [scope]})
+    auth = {"Authorization": f"Bearer {made.json()['key']}"}
+    async with stranger(panel) as client:
+        answers = {
+            name: (await client.request(method, path, json=body, headers=auth)).status_code
+            for name, (method, path, body) in acts.items()
+        }
+    assert {name for name, status in answers.items() if status == 200} == may
+    assert {status for name, status in answers.items() if name not in may} <= {403}
+    if "read" in may:
+        assert noted(panel, "call.read")[0].actor == f"key {scope}"
