@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import requests
@@ -82,15 +83,11 @@ def no_fetch(*_arguments: Any, **_options: Any) -> Iterator[PullEvent]:
 def fuzz(cases: int, data_dir: Path) -> Report:
     """Make about so many requests, three of four signed in."""
     report = Report()
-    boundary, Supervisor._call = Supervisor._call, _call  # type: ignore[method-assign]
-    try:
-        with start_blocking_portal() as portal:
-            office = partial(make_office, fetch=no_fetch)
-            panel = running_panel(box_settings(data_dir), models=office)
-            with portal.wrap_async_context_manager(panel) as running:
-                _all(portal, running, cases, report)
-    finally:
-        Supervisor._call = boundary  # type: ignore[method-assign]
+    office = partial(make_office, fetch=no_fetch)
+    with patch.object(Supervisor, "_call", _call), start_blocking_portal() as portal:
+        panel = running_panel(box_settings(data_dir), models=office)
+        with portal.wrap_async_context_manager(panel) as running:
+            _all(portal, running, cases, report)
     return report
 
 
@@ -101,7 +98,8 @@ def _call(supervisor: Supervisor, method: str, *arguments: object, allowed: int 
 def _all(portal: BlockingPortal, panel: Panel, cases: int, report: Report) -> None:
     document = portal.call(panel.http.get, "/api/v1/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
-    operations = [found.ok() for found in schema.get_all_operations()]
+    found: list[Any] = list(schema.get_all_operations())
+    operations = [one.ok() for one in found]
     modes = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     each = cases / len(operations) / len(modes)
     for operation in operations:
@@ -136,8 +134,8 @@ def _send(portal: BlockingPortal, panel: Panel, signed_in: bool, report: Report,
         prepared = wanted.prepare()
     except (ValueError, requests.RequestException):
         return  # no client could send it
-    body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
-    headers = {
+    body: Any = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+    headers: dict[str, Any] = {
         name: value
         for name, value in prepared.headers.items()
         if name.lower() not in ("authorization", "cookie", "host", "content-length")
@@ -187,7 +185,7 @@ def _judge(report: Report, case: Any, answer: httpx.Response, where: str, label:
 
 
 def _is_json(answer: httpx.Response) -> bool:
-    return answer.headers.get("content-type", "").startswith("application/json")
+    return str(answer.headers.get("content-type", "")).startswith("application/json")
 
 
 if __name__ == "__main__":

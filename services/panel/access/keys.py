@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from appliance.errors import Refused
 from appliance.store import Store
-from appliance.store.access import ApiKey
+from appliance.store.api_keys import ApiKey
 from services.panel.access.audit import note
 from services.panel.access.identity import digest_of, new_key
 from services.panel.access.principal import Scope
