@@ -92,10 +92,16 @@ class Call:
 
 
 class Book:
-    """The open calls this process knows."""
+    """The open calls this process knows.
+
+    Attributes:
+        clock: seconds that only go forward.
+        changed: called whenever a call has come or gone.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.changed: Callable[[], None] = lambda: None
         self._calls: dict[str, Call] = {}
 
     def __iter__(self) -> Iterator[Call]:
@@ -110,6 +116,7 @@ class Book:
             now = self.clock()
             age = (datetime.now(UTC) - session.created_at).total_seconds()
             self._calls[session.id] = Call(session, now - max(0.0, age), now)
+            self.changed()
         return self._calls[session.id]
 
     def get(self, session_id: str) -> Call | None:
@@ -118,9 +125,11 @@ class Book:
 
     def forget(self, call: Call) -> None:
         """The call is over."""
-        self._calls.pop(call.session.id, None)
+        gone = self._calls.pop(call.session.id, None)
         if call.job is not None:
             call.job.released.set()
+        if gone is not None:
+            self.changed()
 
 
 def dispatch_metadata(settings: Settings, session: Session, *, resumed: bool) -> str:

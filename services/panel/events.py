@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from appliance import logs
 from appliance.errors import BadInput, NotReady
 
-TOPICS = frozenset({"box", "calls", "pull", "switch", "queue"})
+TOPICS = frozenset({"box", "calls", "pull", "switch"})
 HEARTBEAT_S = 10.0
 LONGEST_S = 300.0
 """Then the page connects again, and whether it still may listen is asked again."""

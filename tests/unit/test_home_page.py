@@ -119,6 +119,14 @@ async def test_open_calls_are_shown(panel: Panel) -> None:
     assert [call["id"] for call in state["calls"]] == [session.id]
 
 
+async def test_pages_are_told_when_a_call_comes_and_goes(panel: Panel) -> None:
+    with panel.app.state.bus.subscribe("calls") as listener:
+        session = await panel.talk()
+        assert (await anext(listener)).data == {"open": 1}
+        await panel.http.post(f"/api/v1/sessions/{session.id}/end")
+        assert (await anext(listener)).data == {"open": 0}
+
+
 async def test_the_api_keeps_the_hour(panel: Panel) -> None:
     for _ in range(3):
         await panel.app.state.box.sampler.step()

@@ -9,14 +9,15 @@ from appliance.supervision import supervisor_of
 from services.panel.box.restarting import Restarts
 from services.panel.box.sampler import Sampler, Senses, senses_of
 from services.panel.box.state import Box
+from services.panel.calls import Book
 
 
 def install(app: FastAPI, settings: Settings, senses: Senses | None = None) -> Sampler:
     """Put the box where its page and its API find it; who runs the app runs the sampler."""
     state = app.state
-    sampler = Sampler(
-        senses or senses_of(settings), state.readiness, state.bus, lambda: len(state.desk.book)
-    )
+    book: Book = state.desk.book
+    book.changed = lambda: state.bus.publish("calls", {"open": len(book)})
+    sampler = Sampler(senses or senses_of(settings), state.readiness, state.bus, lambda: len(book))
     state.box = Box(settings, state.desk, state.readiness, sampler)
     state.restarts = Restarts(settings, supervisor_of(settings))
     return sampler
