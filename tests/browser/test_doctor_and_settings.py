@@ -71,7 +71,7 @@ def test_the_doctor_finds_the_way_and_hears(box: Box, tmp_path: Path) -> None:
         assert f":{tcp}," in _said(visited, "tcp")
 
         page.click("#loop-speak")
-        _wait(visited, "voice", _LOOP_S)
+        _wait(visited, "ear", _LOOP_S)
         assert (_state(visited, "ear"), _state(visited, "voice")) == ("ok", "ok")
         heard = _said(visited, "ear").partition("“")[2].partition("”")[0]
         assert error_rate(["What is the capital of France?"], [heard]) <= 0.2
@@ -96,7 +96,7 @@ def test_without_a_microphone_the_doctor_says_so_and_a_recorded_question_is_hear
         assert _state(visited, "microphone") == "fail"
         assert "told not to give its microphone" in _said(visited, "microphone")
         visited.page.click("#loop-sample")
-        _wait(visited, "voice", _LOOP_S)
+        _wait(visited, "ear", _LOOP_S)
         assert (_state(visited, "ear"), _state(visited, "voice")) == ("ok", "ok")
         visited.assert_clean()
 
