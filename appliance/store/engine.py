@@ -31,7 +31,9 @@ OWNER_LOCK = 7_211_003
 ATTEMPTS_LOCK = 7_211_004
 AUDIT_LOCK = 7_211_005
 _SCRUB_PATIENCE_MS = 300
-_PAGES_AT_ONCE = 4096
+# Each piece is a transaction of its own, so that an agent's turn gets its chance in between.
+_PAGES_AT_ONCE = 256
+_MOST_PIECES = 200
 _READ_ONLY = "earshot_read_only"
 
 
@@ -73,8 +75,11 @@ def scrub(engine: Engine) -> bool:
         # A checkpoint that waits for readers holds all writers up.
         cursor.execute(f"PRAGMA busy_timeout={_SCRUB_PATIENCE_MS}")
         try:
-            # execute() would stop after its first step, which is one page.
-            cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            for _ in range(_MOST_PIECES):
+                if cursor.execute("PRAGMA freelist_count").fetchone() == (0,):
+                    break
+                # execute() would stop after its first step, which is one page.
+                cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
             (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
