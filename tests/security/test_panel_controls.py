@@ -271,3 +271,14 @@ def test_the_app_is_a_function_of_its_settings(tmp_path: Path) -> None:
     """Building it opens nothing and writes nothing."""
     create_app(Settings(data_dir=tmp_path / "data"))
     assert not (tmp_path / "data").exists()
+
+
+async def test_who_opens_an_address_reads_a_page(panel: Panel) -> None:
+    people = {"Accept": "text/html,application/xhtml+xml"}
+    for path, status in (("/nowhere", 404), ("/access/links/0123456789abcdef", 404)):
+        answer = await panel.http.get(path, headers=people)
+        assert (answer.status_code, "<h1>Not found</h1>" in answer.text) == (status, True), path
+        part = await panel.http.get(path, headers={**people, "HX-Request": "true"})
+        assert part.json()["error"]["code"]
+    foreign = await panel.http.get("/", headers={**people, "Origin": "https://evil.example"})
+    assert (foreign.status_code, "<h1>Not allowed</h1>" in foreign.text) == (403, True)

@@ -15,7 +15,7 @@ from appliance.store import Store
 from services.panel.access.doors import Door, Doors
 from services.panel.access.identity import Identity, NotSignedIn, address_of
 from services.panel.access.policy import FORMS
-from services.panel.answers import error_answer
+from services.panel.answers import error_answer, told
 
 _NO_PAGES = ("/api/", "/v1/", "/internal/", "/static/")
 
@@ -68,7 +68,7 @@ def turned_away(scope: AsgiScope, error: ApplianceError) -> Response:
     """The answer to somebody who may not pass: people are led to the sign-in page."""
     headers = Headers(scope=scope)
     if not isinstance(error, NotSignedIn):
-        return error_answer(error)
+        return told(Request(scope), error)
     if "hx-request" in headers:
         # A fragment of a page: the whole page is to go there, not the fragment.
         answer: Response = error_answer(error)
