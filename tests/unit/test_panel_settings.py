@@ -317,7 +317,7 @@ async def test_the_page_s_form_saves_and_says_so(panel: Panel) -> None:
     assert (saved.status_code, saved.headers["HX-Redirect"]) == (204, "/settings?saved=true")
     assert "seats = 4" in _file(panel)
     after = (await panel.http.get("/settings?saved=true")).text
-    assert "Restarting: language model, call agent, control panel." in after
+    assert "To be restarted: language model, call agent, control panel." in after
     late = await panel.http.post("/settings/save", data={**form, "agent.seats": "6"})
     assert late.status_code == 409
 

@@ -26,6 +26,13 @@ _UNITS = {
     "_s": "seconds", "_days": "days", "_mb": "megabytes", "_tokens": "tokens", "_chars": "characters",
     "_ms": "milliseconds",
 }  # fmt: skip
+# Some groups are named for the house's own words in the documentation.
+_TITLES = {
+    "": "The box",
+    "access": "Sign-in and stored calls",
+    "agent": "Calls",
+    "tts": "The voice: text to speech",
+}
 # Where the name itself says too little to somebody who sees it for the first time.
 _LABELS = {
     "persona": "Default persona",
@@ -240,7 +247,7 @@ def _label(name: str) -> str:
 
 
 def _title(group: str) -> str:
-    if not group:
-        return "The box"
+    if group in _TITLES:
+        return _TITLES[group]
     kind: Any = Settings.model_fields[group].annotation
     return (kind.__doc__ or group).strip().splitlines()[0].rstrip(".")
