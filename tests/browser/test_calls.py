@@ -62,6 +62,12 @@ def test_a_call_from_its_first_word_to_its_deletion(box: Box, tmp_path: Path) ->
         owner.until(lambda: owner.text("#lives").count("Assistant") > 1, 10, "the answer, live")
         owner.look("calls-live")
 
+        # The page grows under the reader's hands; what has the keyboard keeps it.
+        owner.page.focus(".live button.danger")
+        lasted = owner.text(".live .number")
+        owner.until(lambda: owner.text(".live .number") != lasted, 10, "another second")
+        assert owner.page.evaluate("document.activeElement.id").startswith("end-")
+
         _press(owner, ".live button.danger", "End the call")
         caller.wait_phase("ended", 10)
         caller.until(lambda: "owner of the box ended" in caller.text("main"), 10, "who ended it")
