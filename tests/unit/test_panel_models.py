@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from appliance.catalogue.pulling import PullEvent
 from appliance.catalogue.selection import Selection, write_selection
 from appliance.errors import ApplianceError
 from appliance.settings import Settings
-from services.panel.models.office import make_office
 from tests import ggufs
-from tests.panel_app import Panel, box_settings, running_panel, stranger, until
-from tests.unit.test_panel_switching import FakeBox, Hands
+from tests.models_fakes import API, FakeSource, models_panel, row, send, work
+from tests.panel_app import Panel, box_settings, stranger, until
 
 pytestmark = pytest.mark.unit
 
-API = "/api/v1/models"
+
 FAR = "granite-4.0-micro-q4_k_m"
 RESEARCH_ONLY = "en_US-lessac-medium"
-
-
-class FakeSource:
-    """Fetches nothing, as slowly or as badly as a test wants."""
-
-    def __init__(self) -> None:
-        self.error: ApplianceError | None = None
-        self.hangs = False
-
-    def __call__(
-        self, model_id: str, into: Path, *, on_child: Callable[[subprocess.Popen[str]], None]
-    ) -> Iterator[PullEvent]:
-        yield PullEvent("progress", 10, 100)
-        if self.hangs:
-            command = [sys.executable, "-c", "import signal; signal.pause()"]
-            with subprocess.Popen(command, text=True) as child:
-                on_child(child)
-                child.wait()
-            raise ApplianceError("pull_interrupted", "It was interrupted.", can_retry=True)
-        if self.error:
-            raise self.error
-        yield PullEvent("progress", 100, 100)
-        yield PullEvent("done")
 
 
 @pytest.fixture
@@ -63,39 +35,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest_asyncio.fixture
 async def panel(settings: Settings, source: FakeSource) -> AsyncIterator[Panel]:
-    hands = Hands(FakeBox(settings, running="smollm2-135m-instruct"))
-    models = functools.partial(make_office, hands=hands, fetch=source)
-    async with running_panel(settings, models=models) as running:
+    async with models_panel(settings, source) as running:
         yield running
-
-
-async def row(panel: Panel, model_id: str) -> dict[str, Any]:
-    """One model of the list."""
-    answer = await panel.http.get(API)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = next(one for one in answer.json()["models"] if one["id"] == model_id)
-    return found
-
-
-async def work(panel: Panel, model_id: str) -> dict[str, Any]:
-    """What was done with a model, once it is over."""
-
-    def latest() -> Any:
-        found = panel.app.state.models.workshop.known().get(model_id)
-        return found if found and found.is_over else None
-
-    await until(latest)
-    await until(lambda: not panel.app.state.models.workshop.is_busy(model_id))
-    answer: dict[str, Any] = latest().as_json()
-    return answer
-
-
-async def send(panel: Panel, model_id: str, part: str, body: bytes) -> Any:
-    return await panel.http.put(f"{API}/uploads/{model_id}/{part}", content=body)
-
-
-def left_aside(settings: Settings) -> list[Path]:
-    return [path for path in (settings.models_path / ".upload").rglob("*") if path.is_file()]
 
 
 async def test_the_list_tells_what_fits_and_what_serves(panel: Panel) -> None:
@@ -156,90 +97,6 @@ async def test_a_box_without_internet_is_told_another_way(panel: Panel, source: 
     assert "Upload" in failed["hint"]
     assert (await panel.http.post(f"{API}/smollm2-135m-instruct/pull")).status_code == 400
     assert (await panel.http.post(f"{API}/nobody/pull")).status_code == 404
-
-
-async def test_own_files_appear_once_they_were_looked_at(
-    panel: Panel, settings: Settings, tmp_path: Path
-) -> None:
-    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
-    sent = await send(panel, "mine", "gguf", good)
-    assert (sent.status_code, sent.json()["missing"]) == (200, []), sent.text
-    mine = await row(panel, "mine")
-    assert (mine["installed"], mine["own"], mine["licence_to_accept"]) == (True, True, False)
-    assert (settings.models_path / "mine" / "mine.gguf").stat().st_mode & 0o777 == 0o600
-    again = await send(panel, "mine", "gguf", good)
-    assert (again.status_code, again.json()["error"]["code"]) == (409, "model_exists")
-    assert (await send(panel, "whisper-base", "gguf", good)).status_code == 409
-    assert left_aside(settings) == []
-
-
-async def test_a_voice_comes_in_two_parts(panel: Panel, settings: Settings) -> None:
-    folder = settings.builtin_models_dir / "en_US-joe-medium"
-    model = (folder / "en_US-joe-medium.onnx").read_bytes()
-    config = (folder / "en_US-joe-medium.onnx.json").read_bytes()
-    first = await send(panel, "joe2", "onnx.json", config)
-    assert first.json()["missing"] == ["onnx"]
-    second = await send(panel, "joe2", "onnx", model)
-    assert (second.status_code, second.json()["missing"]) == (200, []), second.text
-    joe = await row(panel, "joe2")
-    assert (joe["task"], joe["licence"], joe["licence_to_accept"]) == ("tts", "unknown", True)
-
-
-async def test_a_large_file_comes_in_pieces(
-    panel: Panel, settings: Settings, tmp_path: Path
-) -> None:
-    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
-    half = len(good) // 2
-
-    async def piece(at: int, data: bytes) -> Any:
-        path = f"{API}/uploads/pieces/gguf?at={at}&total={len(good)}"
-        return await panel.http.put(path, content=data)
-
-    assert (await piece(half, good[half:])).json()["error"]["code"] == "upload_out_of_step"
-    assert (await piece(0, good[:half])).json()["missing"] == ["gguf"]
-    assert (await piece(half + 1, good[half:])).status_code == 409
-    assert (await piece(half, good)).status_code == 413
-    assert (await piece(half, good[half:])).json()["missing"] == []
-    assert (settings.models_path / "pieces" / "pieces.gguf").read_bytes() == good
-    assert left_aside(settings) == []
-
-
-@pytest.mark.parametrize(
-    ("part", "body", "code"),
-    [
-        ("gguf", b"MZ\x90\x00" + bytes(4000), "wrong_kind_of_file"),
-        ("gguf", b"", "wrong_kind_of_file"),
-        ("gguf", b"GGUF" + b"\xff" * 4000, "model_damaged"),
-        ("onnx", b"GGUF", "wrong_kind_of_file"),
-        ("onnx.json", b"", "wrong_kind_of_file"),
-        ("onnx.json", b" " * (5 << 20), "upload_too_large"),
-    ],
-)
-async def test_what_is_no_model_leaves_nothing_behind(
-    part: str, body: bytes, code: str, panel: Panel, settings: Settings
-) -> None:
-    answer = await send(panel, "bad", part, body)
-    assert answer.status_code in (400, 413), answer.text
-    assert answer.json()["error"]["code"] == code
-    assert left_aside(settings) == []
-    assert not (settings.models_path / "bad").exists()
-
-
-async def test_half_a_file_is_refused(panel: Panel, settings: Settings, tmp_path: Path) -> None:
-    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
-    answer = await send(panel, "half", "gguf", good[: len(good) // 2])
-    assert answer.json()["error"]["code"] == "model_truncated"
-    assert left_aside(settings) == []
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["../evil/gguf", "%2e%2e%2fevil/gguf", ".hidden/gguf", "a%00b/gguf", "evil/exe", "a/b/gguf"],
-)
-async def test_a_name_is_never_a_path(path: str, panel: Panel, settings: Settings) -> None:
-    answer = await panel.http.put(f"{API}/uploads/{path}", content=b"GGUF")
-    assert 400 <= answer.status_code < 500, answer.text
-    assert not list(settings.data_dir.parent.rglob("*evil*"))
 
 
 async def test_files_are_checked_against_their_digests(panel: Panel, settings: Settings) -> None:

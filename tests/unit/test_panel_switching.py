@@ -2,90 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.catalogue.entries import Task
-from appliance.catalogue.selection import Switch, read_selection, wished, write_selection
-from appliance.errors import ApplianceError, NotReady, Refused
+from appliance.catalogue.selection import read_selection, write_selection
+from appliance.errors import ApplianceError, NotReady
 from appliance.settings import Settings
 from services.panel.models import switching
-from services.panel.models.switching import Condition, Pace, Switcher, SwitchUnderWay, Wish
+from services.panel.models.asking import Pace, SwitchUnderWay, Wish
+from services.panel.models.switching import Switcher
+from tests.models_fakes import BABBLES, CRASHES, FORBIDDEN, GOOD, NEW, FakeBox, Hands, Killed
 from tests.panel_app import until
 
 pytestmark = pytest.mark.unit
 
-GOOD, NEW, CRASHES, BABBLES, FORBIDDEN = "good", "new", "crashes", "babbles", "forbidden"
 FAST = Pace(look=0.001, drain=0.05, start=2.0, canary=2.0)
 STATES = ("checking", "draining", "stopping", "starting", "canary")
-
-
-class Killed(BaseException):
-    """kill -9: nothing after it runs."""
-
-
-@dataclass
-class FakeBox:
-    """A service that loads what the file says when it starts; outlives any panel."""
-
-    settings: Settings
-    running: str | None = GOOD
-    flying: int = 0
-    context: int | None = None
-    kill_at: int | None = None
-    points: int = 0
-    ended: list[str] = field(default_factory=list)
-
-    def point(self) -> None:
-        """A moment at which the panel may die."""
-        self.points += 1
-        if self.points == self.kill_at:
-            raise Killed
-
-    async def check(self, switch: Switch) -> None:
-        self.point()
-        if switch.to == FORBIDDEN:
-            raise Refused("model_too_big", "It does not fit.")
-
-    async def in_flight(self, task: Task) -> int:
-        self.point()
-        return self.flying
-
-    async def stop(self, task: Task) -> None:
-        self.point()
-        self.running = None
-        self.point()
-
-    async def start(self, task: Task) -> None:
-        self.point()
-        self.running = self.running or self.loaded(task)
-        self.point()
-
-    def loaded(self, task: Task) -> str:
-        return read_selection(self.settings).loaded(task) or wished(self.settings, task)
-
-    async def condition(self, task: Task) -> Condition:
-        if self.running is None:
-            return Condition("loading")
-        if self.running == CRASHES:
-            return Condition("ended", "The program ended.")
-        return Condition("ready")
-
-    async def canary(self, switch: Switch) -> None:
-        self.point()
-        if self.running == BABBLES:
-            raise NotReady("model_silent", "It answers without a word.")
-
-    async def keep_context(self, tokens: int | None) -> None:
-        self.point()
-        self.context = tokens
-        self.point()
-
-    async def finished(self, switch: Switch) -> None:
-        self.ended.append(switch.state)
 
 
 @pytest.fixture
@@ -98,19 +33,6 @@ def panel(box: FakeBox) -> Switcher:
     # The method of the protocol has the name of a field here.
     hands: Any = Hands(box)
     return Switcher(box.settings, hands, pace=FAST)
-
-
-class Hands:
-    """The box, with ``context`` as the method that the switcher knows."""
-
-    def __init__(self, box: FakeBox) -> None:
-        self._box = box
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._box, name)
-
-    async def context(self) -> int | None:
-        return self._box.context
 
 
 async def change(box: FakeBox, to: str, context: int | None = None) -> Switcher:

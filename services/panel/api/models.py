@@ -14,11 +14,12 @@ from appliance.catalogue.memory import fit_for
 from appliance.errors import BadInput, Refused
 from services.panel.access import principal_of
 from services.panel.access.audit import note
+from services.panel.models.asking import Wish
 from services.panel.models.hands import refuse_unaccepted
 from services.panel.models.office import office_of
 from services.panel.models.removing import delete_model
 from services.panel.models.shelf import FitView, ModelView, Room
-from services.panel.models.switching import Wish, shown
+from services.panel.models.switching import shown
 from services.panel.models.uploads import LARGEST, Part, Piece
 from services.panel.models.work import Work
 

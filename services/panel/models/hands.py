@@ -24,7 +24,7 @@ from appliance.store import Store
 from appliance.store.audit import Deed
 from appliance.supervision import supervisor_of
 from services.panel.models import canary
-from services.panel.models.switching import Condition
+from services.panel.models.asking import Condition
 from services.panel.speech.services import Services
 
 log = logs.get(__name__)

@@ -12,9 +12,10 @@ from appliance.gpu import GpuReader
 from appliance.settings import Settings
 from appliance.store import Store
 from services.panel.events import Bus
+from services.panel.models.asking import Hands
 from services.panel.models.hands import BoxHands
 from services.panel.models.shelf import Shelf
-from services.panel.models.switching import Hands, Switcher
+from services.panel.models.switching import Switcher
 from services.panel.models.uploads import Uploads
 from services.panel.models.work import Fetch, Workshop
 from services.panel.speech.services import Services
