@@ -85,7 +85,7 @@ def test_the_doctor_finds_the_way_and_hears(box: Box, tmp_path: Path) -> None:
             page.click('[data-opens="bundle"]')
             page.click("#bundle a[download]")
         bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
-        assert "logs/panel.log" in bundle.namelist()
+        assert "logs/livekit.log" in bundle.namelist()
         visited.assert_clean()
 
 
