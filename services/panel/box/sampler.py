@@ -111,6 +111,9 @@ class Sampler:
             except (ApplianceError, OSError) as error:
                 # One missed reading is a gap in a curve; the next round looks again.
                 log.warning("sample_missed", error=type(error).__name__)
+            except Exception:
+                # A mistake of ours in one round must not leave the figures standing still.
+                log.exception("sample_broken")
             # A machine that slept is not sampled for the time it slept.
             due = max(due + EVERY_S, loop.time())
             await asyncio.sleep(due - loop.time())

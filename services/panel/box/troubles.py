@@ -71,6 +71,8 @@ _EVENTS = {
     "stop_failed": ("could not stop a program that kept ending.", _SEE_LOG),
     "watch_round_broken": ("made a mistake while looking after the calls.", _SEE_LOG),
     "purge_broken": ("could not delete old calls.", _SEE_LOG),
+    "sample_broken": ("could not read the machine's figures.", _SEE_LOG),
+    "restart_failed": ("could not restart a program.", _SEE_LOG),
 }
 
 
