@@ -36,6 +36,7 @@ class Visit:
 
     page: Page
     origin: str
+    scheme: Literal["light", "dark"] = "light"
     strangers: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -117,6 +118,7 @@ class Visit:
                 self.page.screenshot(path=path, full_page=whole)
                 assert self.faults() == [], f"{name}, {width} px, {scheme}"
                 assert self.overflow() <= 0, f"{name} is wider than {width} px"
+        self.page.emulate_media(color_scheme=self.scheme, reduced_motion="null")
         if size is not None:
             self.page.set_viewport_size(size)
 
@@ -191,7 +193,7 @@ def visit(
                 [{"name": each["name"], "value": each["value"], "url": url} for each in cookies]
             )
             context.add_init_script(path=_OBSERVER)
-            visited = Visit(context.new_page(), url)
+            visited = Visit(context.new_page(), url, scheme)
             visited.watch()
             visited.go(path)
             yield visited

@@ -13,16 +13,15 @@ from tests.browser.chromium import SHOTS
 FOLDER = PROJECT_DIR / "docs" / "pictures"
 # What a picture is called in the docs, and from which one it is made.
 PICTURES = {
-    "home": "page-home-1440-light",
+    "home": "home",
     "talk": "talk-call-1440-light",
-    "talk-phone": "talk-call-390-dark",
     "calls": "calls-live-1440-light",
     "call": "call-1440-light",
     "access": "access-link-1440-light",
     "guest-phone": "join-390-light",
     "models": "models-1440-light",
     "persona": "page-personas-default-1440-light",
-    "settings": "settings-group",
+    "settings": "settings-review-1440-light",
     "doctor": "doctor-checked",
 }
 _WIDTH = 1000

@@ -32,8 +32,6 @@ def test_every_page_can_be_read_by_everyone(fresh: FreshBox, owner: Cookies) -> 
             visited.look(f"page-{name or 'home'}")
             visited.assert_clean()
         # For docs/panel.md, without the folders of the machine that runs this.
-        visited.go("/settings#group-access")
-        visited.shot("settings-group")
         visited.go("/doctor")
         visited.until(lambda: "checks are well" in visited.text("main"), 60, "the findings")
         page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = false })")

@@ -163,6 +163,30 @@ def test_without_a_microphone_the_keyboard_is_enough(box: Box, cookies: Cookies)
         visited.assert_clean()
 
 
+def test_another_persona_answers(box: Box, cookies: Cookies) -> None:
+    persona = box.settings.data_dir / "personas" / "nurse.yaml"
+    persona.parent.mkdir(exist_ok=True)
+    persona.write_text(
+        "name: nurse\ntitle: Nurse <Anna>\ninstructions: Answer in one short sentence.\n"
+        "greeting: Good morning, this is Anna.\nkeep_transcript: false\n"
+    )
+    try:
+        with visit(box.url, path="/talk", cookies=cookies, microphone="denied") as visited:
+            assert "are kept as text" in visited.text("#retention")
+            visited.page.select_option("#persona", "nurse")
+            assert visited.text("#title") == "Talk with Nurse <Anna>"
+            assert "Neither the words nor the sound" in visited.text("#retention")
+            assert visited.faults() == []
+            visited.page.click("#start")
+            visited.until(lambda: "Good morning" in "".join(visited.lines("agent")), 30, "Anna")
+            visited.wait_phase("listening", 15)
+            visited.page.click("#end")
+            visited.wait_phase("ended", 5)
+            visited.until(lambda: "keeps no words" in visited.text("#footnote"), 15, "the promise")
+    finally:
+        persona.unlink()
+
+
 def test_a_box_that_refuses_says_why(box: Box, cookies: Cookies) -> None:
     words = {
         "code": "box_full",
