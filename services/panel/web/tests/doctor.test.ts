@@ -63,7 +63,10 @@ test("each cause of a closed path has a sentence and a way out", () => {
   assert.deepEqual(found.map((one) => one.state), ["fail", "warn", "fail", "warn", "fail", "warn"]);
   assert.equal(new Set(found.map((one) => one.message)).size, found.length);
   for (const one of found) assert.notEqual(one.hint, "");
-  assert.equal(pathFinding("udp", result({ connected: true, used }), 7882).message, "Sound passes over UDP to 192.0.2.2:7882, 1 ms there and back.");
+  assert.equal(
+    pathFinding("udp", result({ connected: true, used }), 7882).message,
+    "Sound passes over UDP to 192.0.2.2:7882, 1 ms there and back. The call's line opened in 5 ms.",
+  );
 });
 
 test("a recording becomes a wav of 16 bits", async () => {

@@ -20,7 +20,7 @@ export interface PathResult {
   offered: string[];
   /** The address that was used, and over what; undefined: none. */
   used: { address: string; protocol: string; ms: number | undefined } | undefined;
-  /** How long the signalling took, in milliseconds. */
+  /** How long the websocket of the signalling took to open, in milliseconds. */
   signalMs: number | undefined;
 }
 
@@ -130,7 +130,8 @@ export function pathFinding(protocol: Protocol, result: PathResult, port: number
       return finding("warn", `${name} alone could not be tried: the browser used ${result.used.protocol.toUpperCase()}.`, "Try another browser to be sure.");
     }
     const took = result.used.ms === undefined ? "" : `, ${Math.round(result.used.ms)} ms there and back`;
-    return finding("ok", `Sound passes over ${name} to ${result.used.address}${took}.`);
+    const line = result.signalMs === undefined ? "" : ` The call's line opened in ${Math.round(result.signalMs)} ms.`;
+    return finding("ok", `Sound passes over ${name} to ${result.used.address}${took}.${line}`);
   }
   if (result.offered.length === 0) {
     return finding(
