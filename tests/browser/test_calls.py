@@ -11,7 +11,7 @@ from appliance.store import EndState, open_store
 from appliance.store.vocabulary import Visit as Visitor
 from tests.box import Box
 from tests.browser.chromium import Visit, visit
-from tests.unit.test_store_scrub import files_with
+from tests.canary import files_with
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 _GREETING_S = 30.0

@@ -11,8 +11,8 @@ import pytest
 from appliance.store import EndState, Session
 from appliance.store.audit import AuditEntry
 from services.panel.calls import Job
+from tests.canary import files_with
 from tests.panel_app import Panel, box_settings, running_panel, stranger
-from tests.unit.test_store_scrub import files_with
 
 pytestmark = pytest.mark.unit
 CALLS = "/api/v1/calls"

@@ -15,8 +15,8 @@ from appliance.settings import Settings
 from appliance.store import Store, open_store
 from services.panel.purge import EVERY_S, SCRUB_AGAIN_S, Deletion, Purge
 from services.panel.retention import retention_sentence
+from tests.canary import files_with
 from tests.unit.test_store_calls import NOW, held
-from tests.unit.test_store_scrub import files_with
 
 pytestmark = pytest.mark.unit
 CANARY = "canary-" + "r" * 40

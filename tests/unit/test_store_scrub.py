@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.store import EndState, Store, upgrade
+from tests.canary import files_with
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit
@@ -69,18 +70,6 @@ def another_program(url: str) -> Iterator[Agent]:
             yield Agent(process)
         finally:
             process.kill()
-
-
-def files_with(words: str, folder: Path) -> list[str]:
-    """Names of files that hold these words.
-
-    Another process looks: closing the database's file in this one would drop SQLite's locks.
-    """
-    found = subprocess.run(
-        ["grep", "-rlaF", words, str(folder)], capture_output=True, text=True, check=False
-    )
-    assert found.returncode in (0, 1), found.stderr
-    return sorted(Path(line).name for line in found.stdout.splitlines())
 
 
 @pytest.fixture
