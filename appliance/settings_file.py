@@ -81,8 +81,9 @@ def parse(text: str, name: str = "The text") -> Values:
     """
     try:
         return flattened(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        why = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is nested too deep"
+    except (ValueError, RecursionError) as error:
+        # Beyond TOML's own errors: a number of thousands of digits, or lists in lists in lists.
+        why = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a value is too large"
         raise BadSettings(
             "settings_unreadable", f"{name} is not valid TOML: {why}.",
             "Mend that line or remove it.",

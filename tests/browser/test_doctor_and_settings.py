@@ -142,10 +142,12 @@ def test_a_setting_is_changed_and_restarted(box: Box) -> None:
         restart.click()
         visited.until(lambda: box.pid("panel") not in (0, before), _RESTART_S, "a new panel")
         box.wait_ready()
-        # While the panel is away the browser writes refused requests on its console.
-        visited.complaints.clear()
+        visited.until(
+            lambda: page.locator("#waiting .waiting").count() == 0, _RESTART_S, "nothing that waits"
+        )
         visited.go("/settings")
-        assert page.locator("#waiting .waiting").count() == 0
+        # While the panel was away the browser wrote refused requests on its console.
+        visited.complaints.clear()
         assert page.locator("#s-access-idle_s").input_value() == "3600"
 
         page.click('[data-resets="s-access-idle_s"]')

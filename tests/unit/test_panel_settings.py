@@ -236,6 +236,9 @@ async def test_an_import_is_judged_whole_and_keeps_secrets(panel: Panel) -> None
     preview = f"{SETTINGS}/import/preview"
     for text, status, code in [
         ("seats = = 1", 400, "settings_unreadable"),
+        ("seats = " + "9" * 5000, 400, "settings_unreadable"),
+        ("seats = " + "[" * 30_000, 400, "settings_unreadable"),
+        ("\ufeff[agent]\nseats = 99", 200, "setting_invalid"),
         ("[agent]\nseats = 99\n[tts]\ngain = 2.0", 200, "setting_invalid"),
         ("sats = 1", 200, "setting_unknown"),
         ('data_dir = "/elsewhere"', 200, "setting_fixed"),

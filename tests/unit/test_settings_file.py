@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -188,7 +190,7 @@ def test_a_full_disk_leaves_the_old_file(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(settings_file.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ApplianceError, match="cannot be written"):
         save(settings, {"agent.seats": 3}, read_file(settings).version)
     monkeypatch.undo()
@@ -206,3 +208,21 @@ def test_what_a_start_with_these_values_would_see(
     seen = settings_file.effective(running, {"agent.seats": 9, "front.http_port": 1})
     assert (seen.agent.seats, seen.front.http_port, seen.log_level) == (9, 9999, "info")
     assert seen.data_dir == running.data_dir
+
+
+def test_of_two_who_save_at_once_one_is_told(settings: Settings) -> None:
+    version = read_file(settings).version
+    at_once = threading.Barrier(2)
+
+    def try_save(seats: int) -> bool:
+        at_once.wait()
+        try:
+            save(settings, {"agent.seats": seats}, version)
+        except ChangedMeanwhile:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        saved = list(pool.map(try_save, (3, 4)))
+    assert sorted(saved) == [False, True]
+    assert read_file(settings).values["agent.seats"] == (3, 4)[saved.index(True)]

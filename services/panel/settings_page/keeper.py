@@ -215,7 +215,8 @@ class Keeper:
     def _imported(self, file: SettingsFile, text: str) -> tuple[Values, dict[str, ApplianceError]]:
         """The changes that make the file say what ``text`` says, and what stands against them."""
         try:
-            wished = parse(text)
+            # Some editors put a mark before a text's first letter.
+            wished = parse(text.removeprefix("\ufeff"))
         except BadSettings as error:
             raise BadInput(error.code, error.message, error.hint) from error
         changes: Values = {}
