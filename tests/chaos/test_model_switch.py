@@ -40,10 +40,22 @@ class Owner:
             trust_env=False,
         )  # fmt: skip
 
-    async def begin(self, task: str, model: str) -> None:
+    async def begin(self, task: str, model: str, **more: Any) -> None:
         """Begin a switch."""
-        answer = await self._http.post(SWITCH, json={"task": task, "model": model})
+        answer = await self._http.post(SWITCH, json={"task": task, "model": model, **more})
         assert answer.status_code == 202, answer.text
+
+    async def change(self, task: str, model: str, **more: Any) -> dict[str, Any]:
+        """Make a switch and see how it ends."""
+        await self.begin(task, model, **more)
+        return await self.finished()
+
+    async def ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """Anything else about models."""
+        answer = await self._http.request(method, f"/api/v1/models{path}", json=body or None)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
 
     async def state(self) -> dict[str, Any]:
         """The latest switch; empty while the panel is away."""
@@ -167,3 +179,29 @@ async def test_broken_models_are_rolled_back_under_a_live_call(
     note("a broken model rolled back under a call", seconds=seconds(state), reason=state["reason"])
     assert Catalogue(box.settings).selected("llm") == "smollm2-135m-instruct"
     understood(await ask(caller, "japan"), "japan")
+
+
+async def test_a_context_and_a_voice_are_tried_like_models(box: Box, owner: Owner) -> None:
+    mind = "smollm2-135m-instruct"
+    state = await owner.change("llm", mind, context_tokens=1024)
+    assert state["state"] == "committed", state
+    note("context changed", seconds=seconds(state))
+    assert (await owner.ask("GET", "/room"))["context_tokens"] == 1024
+    assert "context_tokens = 1024" in box.settings.settings_file.read_text()
+    state = await owner.change("llm", mind, context_tokens=4096)
+    assert state["state"] == "committed", state
+
+    joe = Catalogue(box.settings).installed("tts", "en_US-joe-medium")
+    copy = box.settings.models_path / "twin"
+    copy.mkdir(parents=True, exist_ok=True)
+    for role, end in (("model", "onnx"), ("config", "onnx.json")):
+        (copy / f"twin.{end}").write_bytes(joe.files[role].read_bytes())
+    state = await owner.change("tts", "twin")
+    assert state["state"] == "rolled_back", state
+    assert "licence" in state["reason"]
+    await owner.ask("POST", "/twin/licence", licence="unknown")
+    state = await owner.change("tts", "twin")
+    assert state["state"] == "committed", state
+    state = await owner.change("tts", "en_US-joe-medium")
+    assert state["state"] == "committed", state
+    await asyncio.to_thread(box.wait_ready)
