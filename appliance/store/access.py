@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import CursorResult, delete, insert, or_, select, update
 
 from appliance.errors import Refused
+from appliance.store.database import Database
 from appliance.store.engine import ATTEMPTS_LOCK, OWNER_LOCK, lock_for_transaction
 from appliance.store.models import AttemptRow, OwnerRow, SignInRow
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 _THE_OWNER = 1
 _OWNER = OwnerRow.__table__.c
@@ -46,12 +44,12 @@ class Tries:
 class Owner:
     """The one owner's password, as its hash."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def password_hash(self) -> str | None:
         """The hash, or None while no password is set."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return connection.scalar(select(_OWNER.password_hash))
 
     def claim(self, password_hash: str) -> None:
@@ -60,7 +58,7 @@ class Owner:
         Raises:
             Refused: there is one already.
         """
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             lock_for_transaction(connection, OWNER_LOCK)
             if connection.scalar(select(_OWNER.id)) is not None:
                 raise Refused(
@@ -75,7 +73,7 @@ class Owner:
 
     def change(self, password_hash: str, keep_digest: str | None = None) -> None:
         """Set another password and sign every other browser out."""
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 update(OwnerRow).values(password_hash=password_hash, changed_at=_now())
             )
@@ -83,7 +81,7 @@ class Owner:
 
     def rehash(self, before: str, password_hash: str) -> None:
         """Keep the same password under newer parameters."""
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 update(OwnerRow)
                 .where(_OWNER.password_hash == before)
@@ -92,7 +90,7 @@ class Owner:
 
     def forget(self) -> None:
         """Remove the password, sign every browser out and forget the failed tries."""
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             for row in (OwnerRow, SignInRow, AttemptRow):
                 connection.execute(delete(row))
 
@@ -100,8 +98,8 @@ class Owner:
 class SignIns:
     """The browsers in which the owner is signed in."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def add(self, digest: str, address: str, browser: str, password_hash: str) -> None:
         """Note a new one, unless the password has been changed since it was checked.
@@ -110,7 +108,7 @@ class SignIns:
             Refused: it has been.
         """
         now = _now()
-        with self._store.write(essential=True) as connection:
+        with self._database.write(essential=True) as connection:
             lock_for_transaction(connection, OWNER_LOCK)
             if connection.scalar(select(_OWNER.password_hash)) != password_hash:
                 raise Refused(
@@ -131,7 +129,7 @@ class SignIns:
         With ``noted`` its last use is, at most once in a quarter of ``idle_s``, or in a minute.
         """
         now = _now()
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             row = (
                 connection.execute(select(*_SIGN_INS).where(_SIGN_INS.digest == digest))
                 .mappings()
@@ -145,7 +143,7 @@ class SignIns:
             self.remove(digest)
             return None
         if noted and (idle > min(60.0, idle_s / 4) or idle < 0):
-            with self._store.write(essential=True) as connection:
+            with self._database.write(essential=True) as connection:
                 connection.execute(
                     update(SignInRow).where(_SIGN_INS.digest == digest).values(seen_at=now)
                 )
@@ -154,7 +152,7 @@ class SignIns:
     def all(self, idle_s: float, longest_s: float) -> list[SignIn]:
         """Those that still count, the latest first; the others are removed."""
         now = _now()
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 delete(SignInRow).where(
                     or_(
@@ -168,7 +166,7 @@ class SignIns:
 
     def remove(self, digest: str) -> bool:
         """Sign this browser out; whether it was signed in."""
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             gone: CursorResult[Any] = connection.execute(
                 delete(SignInRow).where(_SIGN_INS.digest == digest)
             )
@@ -178,8 +176,8 @@ class SignIns:
 class Attempts:
     """Failed tries at the password; they outlive the panel."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def begin(
         self, place: str, wait: Callable[[Tries, datetime], float], exempt: tuple[str, ...]
@@ -196,7 +194,7 @@ class Attempts:
         """
         now = _now()
         hour = timedelta(hours=1)
-        with self._store.write(essential=True) as connection:
+        with self._database.write(essential=True) as connection:
             lock_for_transaction(connection, ATTEMPTS_LOCK)
             # A clock that was set back would otherwise keep its tries for ever.
             connection.execute(
@@ -218,7 +216,7 @@ class Attempts:
 
     def succeeded(self, place: str) -> None:
         """The right password came from here: its failed tries are forgotten."""
-        with self._store.write(essential=True) as connection:
+        with self._database.write(essential=True) as connection:
             connection.execute(delete(AttemptRow).where(_ATTEMPTS.address == place[:64]))
 
 

@@ -6,15 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import func, insert, select
 
+from appliance.store.database import Database
 from appliance.store.engine import AUDIT_LOCK, lock_for_transaction
 from appliance.store.models import AuditRow
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 FIRST = "0" * 64
 """What the first row has in the place of a digest before it."""
@@ -61,8 +59,8 @@ class Verdict:
 class Audit:
     """The log."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def append(self, deed: Deed) -> AuditEntry:
         """Write one row after the last."""
@@ -73,7 +71,7 @@ class Audit:
             # As the database will give it back, or the digest would not be the same.
             "detail": json.loads(_plain(json.dumps(deed.detail, default=str, ensure_ascii=False))),
         }  # fmt: skip
-        with self._store.write(essential=True) as connection:
+        with self._database.write(essential=True) as connection:
             lock_for_transaction(connection, AUDIT_LOCK)
             last = connection.execute(
                 select(_AUDIT.number, _AUDIT.digest).order_by(_AUDIT.number.desc()).limit(1)
@@ -99,7 +97,7 @@ class Audit:
             query = query.where(_AUDIT.number < below)
         if action:
             query = query.where(_AUDIT.action.startswith(action, autoescape=True))
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             rows = [AuditEntry(**row) for row in connection.execute(query).mappings()]
             total = connection.scalar(select(func.count()).select_from(AuditRow))
         return rows, int(total or 0)
@@ -109,7 +107,7 @@ class Audit:
         number, before = 0, FIRST
         while True:
             query = select(*_AUDIT).where(_AUDIT.number > number).order_by(_AUDIT.number)
-            with self._store.read() as connection:
+            with self._database.read() as connection:
                 rows = connection.execute(query.limit(_AT_ONCE)).mappings().all()
             for row in rows:
                 right = row["number"] == number + 1 and row["before"] == before

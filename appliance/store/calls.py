@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, CursorResult, and_, delete, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from appliance.errors import BadInput, NotFound, Refused
+from appliance.store.database import Database
 from appliance.store.models import LinkRow, SessionRow, TurnRow
 from appliance.store.searching import (
     Wanted,
@@ -21,9 +22,6 @@ from appliance.store.searching import (
     excerpts,
 )
 from appliance.store.vocabulary import ACTIVE, Session
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 Side = Literal["caller", "owner"]
 LONGEST_NOTE = 2000
@@ -64,8 +62,8 @@ class Deleted:
 class Calls:
     """The calls as records."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def search(self, wanted: Wanted, *, limit: int = 50, cursor: str | None = None) -> Page:
         """One page of the calls that match.
@@ -81,7 +79,7 @@ class Calls:
         if cursor is not None:
             query = query.where(after(cursor))
         query = query.order_by(_SESSIONS.created_at.desc(), _SESSIONS.id).limit(limit + 1)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
             more = len(rows) > limit
             rows = rows[:limit]
@@ -96,7 +94,7 @@ class Calls:
 
     def personas(self) -> list[str]:
         """The personas that ever answered, for the filter."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             query = select(_SESSIONS.persona).distinct().order_by(_SESSIONS.persona)
             return list(connection.scalars(query))
 
@@ -104,12 +102,12 @@ class Calls:
         """The join link that the caller came by; "" if none, or it is gone."""
         if session.link_id is None:
             return ""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return connection.scalar(select(_LINKS.name).where(_LINKS.id == session.link_id)) or ""
 
     def count_ended(self, before: datetime | None = None) -> int:
         """How many calls ``delete_ended`` would delete."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             query = select(func.count()).select_from(SessionRow).where(_ended(before))
             return int(connection.scalar(query) or 0)
 
@@ -120,7 +118,7 @@ class Calls:
             NotFound: there is none of this id.
             Refused: it has not ended.
         """
-        with self._store.write(essential=True) as connection:
+        with self._database.write(essential=True) as connection:
             state = connection.scalar(
                 select(_SESSIONS.state).where(_SESSIONS.id == session_id).with_for_update()
             )
@@ -137,7 +135,7 @@ class Calls:
         calls = turns = 0
         query = select(_SESSIONS.id).where(_ended(before)).limit(_PIECE)
         while True:
-            with self._store.write(essential=True) as connection:
+            with self._database.write(essential=True) as connection:
                 piece = list(connection.scalars(query))
                 gone = _delete(connection, piece)
             calls, turns = calls + gone.calls, turns + gone.turns
@@ -163,7 +161,7 @@ class Calls:
                 f"A thumb is 1 or -1, a note has at most {LONGEST_NOTE} characters.",
             )  # fmt: skip
         values = {f"{side}_thumb": thumb, f"{side}_note": note}
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             result: CursorResult[Any] = connection.execute(
                 update(SessionRow).where(_SESSIONS.id == session_id).values(values)
             )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
+from appliance.store.database import Database
 from appliance.store.models import LicenceRow
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 _LICENCES = LicenceRow.__table__.c
 _LONGEST_NAME = 120
@@ -30,8 +27,8 @@ class Acceptance:
 class Licences:
     """The accepted licences."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def accept(self, model_id: str, licence: str, by: str) -> None:
         """Keep that this model's licence was accepted; a later word takes the place of an earlier."""
@@ -39,13 +36,13 @@ class Licences:
             "model_id": model_id, "licence": licence[:200], "accepted_at": datetime.now(UTC),
             "accepted_by": by[:_LONGEST_NAME],
         }  # fmt: skip
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(delete(LicenceRow).where(_LICENCES.model_id == model_id))
             connection.execute(insert(LicenceRow).values(**row))
 
     def accepted(self) -> dict[str, Acceptance]:
         """Every accepted licence by its model's id."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(select(LicenceRow.__table__)).mappings().all()
         return {row["model_id"]: Acceptance(**row) for row in rows}
 

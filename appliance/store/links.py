@@ -5,15 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from sqlalchemy import Connection, CursorResult, RowMapping, delete, insert, select, update
 
 from appliance.errors import ApplianceError, NotFound
+from appliance.store.database import Database
 from appliance.store.models import LinkRow, SessionRow
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 _LINKS = LinkRow.__table__.c
 _SESSIONS = SessionRow.__table__.c
@@ -92,8 +90,8 @@ class Link:
 class Links:
     """The join links."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def create(self, terms: Terms) -> Link:
         """Keep a new link."""
@@ -108,14 +106,14 @@ class Links:
             "created_at": datetime.now(UTC),
             "valid_until": terms.valid_until,
         }
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(insert(LinkRow).values(values))
         return Link(**values, revoked_at=None)
 
     def list(self) -> LinkList:
         """Every link, the newest first."""
         query = select(*_LINKS).order_by(_LINKS.created_at.desc(), _LINKS.id)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return [_link(row) for row in connection.execute(query).mappings()]
 
     def get(self, link_id: str) -> Link:
@@ -124,7 +122,7 @@ class Links:
         Raises:
             NotFound: there is none.
         """
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return _get(connection, link_id)
 
     def revoke(self, link_id: str) -> Link:
@@ -133,7 +131,7 @@ class Links:
         Raises:
             NotFound: there is none.
         """
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 update(LinkRow)
                 .where(_LINKS.id == link_id, _LINKS.revoked_at.is_(None))
@@ -147,7 +145,7 @@ class Links:
         Raises:
             NotFound: there is none.
         """
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             gone: CursorResult[Any] = connection.execute(
                 delete(LinkRow).where(_LINKS.id == link_id)
             )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, CursorResult, func, insert, select, update
 
 from appliance.errors import NotFound
+from appliance.store.database import Database
 from appliance.store.models import SessionRow, TurnRow
 from appliance.store.vocabulary import Turn
-
-if TYPE_CHECKING:
-    from appliance.store.repositories import Store
 
 _SESSIONS = SessionRow.__table__.c
 _TURNS = TurnRow.__table__.c
@@ -21,8 +19,8 @@ _TURNS = TurnRow.__table__.c
 class Turns:
     """What was said."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def begin(self, session_id: str, user_text: str | None) -> int:
         """Write the caller's side of a turn (None: the greeting) and return its index, from 0.
@@ -30,7 +28,7 @@ class Turns:
         Raises:
             NotFound: there is no such call.
         """
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             keep = _keeps_transcript(connection, session_id)
             last = connection.scalar(
                 select(func.max(_TURNS.index)).where(_TURNS.session_id == session_id)
@@ -58,7 +56,7 @@ class Turns:
         Raises:
             NotFound: there is no such call or turn.
         """
-        with self._store.write() as connection:
+        with self._database.write() as connection:
             keep = _keeps_transcript(connection, session_id)
             result: CursorResult[Any] = connection.execute(
                 update(TurnRow)
@@ -74,7 +72,7 @@ class Turns:
     def list(self, session_id: str) -> list[Turn]:
         """The turns of a call, in order; empty if there is no such call."""
         query = select(*_TURNS).where(_TURNS.session_id == session_id).order_by(_TURNS.index)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return [
                 Turn(
                     index=row["index"], user_text=row["user_text"], agent_text=row["agent_text"],
