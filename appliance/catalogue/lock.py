@@ -65,6 +65,14 @@ def add_to_lock(folder: Path, model_id: str, model: LockedModel) -> None:
         write_atomically(folder / LOCK_NAME, lock.model_dump(mode="json"))
 
 
+def drop_from_lock(folder: Path, model_id: str) -> None:
+    """Forget one model's digests; safe beside pulls."""
+    with exclusive(folder / ".pull" / "lock"):
+        lock = read_lock(folder)
+        if lock.models.pop(model_id, None) is not None:
+            write_atomically(folder / LOCK_NAME, lock.model_dump(mode="json"))
+
+
 def write_atomically(path: Path, value: object) -> None:
     """Write JSON so that a reader, or a power cut, meets the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)

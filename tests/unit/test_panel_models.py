@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from appliance.catalogue.lock import read_lock
 from appliance.catalogue.selection import Selection, write_selection
 from appliance.errors import ApplianceError
 from appliance.settings import Settings
@@ -128,6 +129,7 @@ async def test_what_serves_or_served_well_is_not_deleted(
     gone = await panel.http.delete(f"{API}/spare")
     assert (gone.status_code, gone.json()["freed"]) == (200, len(good))
     assert not (settings.models_path / "spare").exists()
+    assert "spare" not in read_lock(settings.models_path).models
     assert (settings.models_path / "now" / "now.gguf").is_file()
     assert (await panel.http.delete(f"{API}/spare")).status_code == 404
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from appliance.settings import Settings
 from tests import ggufs
-from tests.models_fakes import API, FakeSource, left_aside, models_panel, row, send
+from tests.models_fakes import API, FakeSource, left_aside, models_panel, row, send, work
 from tests.panel_app import Panel, box_settings
 
 pytestmark = pytest.mark.unit
@@ -37,6 +37,8 @@ async def test_own_files_appear_once_they_were_looked_at(
     mine = await row(panel, "mine")
     assert (mine["installed"], mine["own"], mine["licence_to_accept"]) == (True, True, False)
     assert (settings.models_path / "mine" / "mine.gguf").stat().st_mode & 0o777 == 0o600
+    await panel.http.post(f"{API}/mine/verify")
+    assert "digest that it should" in (await work(panel, "mine"))["message"]
     again = await send(panel, "mine", "gguf", good)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "model_exists")
     assert (await send(panel, "whisper-base", "gguf", good)).status_code == 409

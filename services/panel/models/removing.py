@@ -6,6 +6,7 @@ import shutil
 
 from appliance.catalogue.entries import Task
 from appliance.catalogue.installed import Catalogue, InstalledModel
+from appliance.catalogue.lock import drop_from_lock
 from appliance.catalogue.selection import Selection, read_selection
 from appliance.errors import ApplianceError, Refused
 from appliance.personas import load_persona
@@ -63,6 +64,9 @@ def delete_model(settings: Settings, model_id: str) -> int:
         else:
             for path in model.files.values():
                 path.unlink()
+        if model.entry.source is None:
+            # Another file of this name would not be the one that was uploaded.
+            drop_from_lock(settings.models_path, model_id)
     except OSError as error:
         raise ApplianceError(
             "model_not_deleted", f"The files of {model_id!r} cannot be deleted.",

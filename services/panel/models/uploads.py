@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance import logs
+from appliance.catalogue.digests import sha256_of
 from appliance.catalogue.entries import Task
 from appliance.catalogue.installed import Catalogue
-from appliance.catalogue.lock import sync_folder
+from appliance.catalogue.lock import LockedFile, LockedModel, add_to_lock, sync_folder
 from appliance.catalogue.reading import read_shape
 from appliance.catalogue.staging import check_space
 from appliance.errors import ApplianceError, BadInput, NotFound, TooLarge
@@ -221,6 +222,12 @@ class Uploads:
                 stray.unlink()
             self._refuse_known(model_id)
             target = self._settings.models_path / model_id
+            # As they came: a disk that rots is found out by a check of the files.
+            digests = {
+                path.name: LockedFile(sha256=sha256_of(path), size=path.stat().st_size)
+                for path in files.values()
+            }
+            add_to_lock(target.parent, model_id, LockedModel(files=digests))
             folder.rename(target)
             sync_folder(target.parent)
         except BaseException:
