@@ -151,6 +151,7 @@ async def test_a_lost_gpu_says_what_to_do(panel: Panel) -> None:
     with loaded(library):
         use(panel, GpuReader())
         html = await home(panel)
+    assert "GPU not available" in html
     assert "The GPU was taken away from Earshot." in html
     assert "container" in html
 
