@@ -1,24 +1,13 @@
 /** One call: the session, the room, and what both say. */
 
-import { ConnectionState, DisconnectReason, type RemoteTrack, RoomEvent } from "livekit-client";
-import { AgentWatch } from "./agentwatch";
+import { ConnectionState, DisconnectReason, RoomEvent } from "livekit-client";
+import { AgentCare } from "./agentcare";
 import type { Session } from "./api";
 import type { CallEvents, Gear } from "./callevents";
 import { Ear } from "./ear";
 import { LineWatch } from "./line";
 import { CallerMicrophone } from "./microphone";
-import {
-  AGENT_ABSENT,
-  AGENT_LATE,
-  CallProblem,
-  ELSEWHERE,
-  LOST,
-  NOT_CONNECTED,
-  type Problem,
-  replacedMicrophone,
-  SOUND_BLOCKED,
-  UNREACHABLE,
-} from "./problems";
+import { CallProblem, ELSEWHERE, LOST, NOT_CONNECTED, type Problem, replacedMicrophone } from "./problems";
 import { Outbox } from "./outbox";
 import { Seat } from "./queue";
 import { join, rejoin } from "./rejoin";
@@ -29,11 +18,13 @@ import { Transcript } from "./transcript";
 import { receiveTurns } from "./waterfall";
 
 const ASKING_AFTER_MS = 400;
+// Less than the shortest time after which the box signs out a browser that asks for nothing.
+const ALIVE_EVERY_MS = 45_000;
 
 export class Call {
   readonly transcript = new Transcript();
   readonly #room = newRoom();
-  readonly #watch = new AgentWatch({ late: () => this.#agentLate(), lost: () => this.#agentLost() });
+  readonly #care: AgentCare;
   readonly #sound = new AudioContext();
   readonly #line = new LineWatch(this.#room, (text) => this.events.line(text));
   readonly #ear: Ear;
@@ -46,13 +37,19 @@ export class Call {
   #connected = false;
   #over = false;
   #noticed: string | undefined;
+  #alive: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     private readonly gear: Gear,
     private readonly events: CallEvents,
   ) {
+    this.#care = new AgentCare(() => gear.api.dispatchAgain(this.#session?.session_id ?? ""), events);
     this.#outbox = new Outbox(this.#room, events);
-    this.#ear = new Ear(this.#sound, gear.speaker);
+    this.#ear = new Ear(this.#room, this.#sound, gear.speaker, {
+      heard: (track) => this.#line.follow(track),
+      problem: (problem) => events.problem(problem),
+      solved: (code) => events.solved(code),
+    });
     const device = { gone: () => this.#microphoneGone(), replaced: (label: string) => this.#replaced(label) };
     this.#microphone = new CallerMicrophone(this.#room, this.#sound, device, gear.microphone);
     this.#seat = new Seat(gear.api, (beforeYou) => this.#queued(beforeYou));
@@ -136,8 +133,7 @@ export class Call {
 
   /** Let the blocked sound play. Call it from a click. */
   async unblockSound(): Promise<void> {
-    if (this.#over || this.#room.canPlaybackAudio) return;
-    await this.#room.startAudio();
+    await this.#ear.unblock();
   }
 
   /** The caller ends the call. */
@@ -169,9 +165,6 @@ export class Call {
       .on(RoomEvent.ParticipantActive, refresh)
       .on(RoomEvent.ParticipantAttributesChanged, refresh)
       .on(RoomEvent.ConnectionStateChanged, refresh)
-      .on(RoomEvent.TrackSubscribed, (track) => this.#hear(track))
-      .on(RoomEvent.TrackUnsubscribed, (track) => this.#ear.forget(track))
-      .on(RoomEvent.AudioPlaybackStatusChanged, () => this.#playback())
       .on(RoomEvent.Disconnected, (reason) => this.#disconnected(reason));
     receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
     receiveTurns(this.#room, (turn) => this.events.turn(turn));
@@ -183,26 +176,26 @@ export class Call {
 
   async #joined(): Promise<void> {
     this.#connected = true;
+    this.#alive ??= setInterval(() => this.#stayKnown(), ALIVE_EVERY_MS);
     this.#outbox.joined(() => this.#refresh());
     this.#refresh();
     await this.#microphone.publish();
   }
 
+  /** Whoever talks is not idle: the box is asked for something, so that it does not sign them out. */
+  #stayKnown(): void {
+    if (this.#session) void this.gear.api.state(this.#session.session_id).catch(() => undefined);
+  }
+
   #refresh(): void {
     if (!this.#connected || this.#over) return;
     if (this.#room.state !== ConnectionState.Connected) {
-      this.#watch.present();
+      this.#care.rest();
       this.#setPhase("reconnecting");
       return;
     }
     const agent = agentOf(this.#room);
-    if (agent) {
-      this.#watch.present();
-      this.events.solved(AGENT_LATE.code);
-      this.events.solved(AGENT_ABSENT.code);
-    } else {
-      this.#watch.absent();
-    }
+    this.#care.see(agent !== undefined);
     this.#setPhase(phaseOfAgent(agent?.attributes["lk.agent.state"]));
     void this.#flush();
   }
@@ -233,33 +226,9 @@ export class Call {
     this.events.queued(beforeYou);
   }
 
-  #hear(track: RemoteTrack): void {
-    if (this.#ear.hear(track)) this.#line.follow(track);
-  }
-
-  #playback(): void {
-    if (this.#over) return;
-    if (this.#room.canPlaybackAudio) this.events.solved(SOUND_BLOCKED.code);
-    else this.events.problem(SOUND_BLOCKED);
-  }
-
   async #flush(): Promise<void> {
     if (this.#phase !== "listening" && this.#phase !== "thinking" && this.#phase !== "speaking") return;
     await this.#outbox.flush();
-  }
-
-  #agentLate(): void {
-    if (!this.#session || this.#over) return;
-    this.events.problem(AGENT_LATE);
-    this.gear.api.dispatchAgain(this.#session.session_id).catch((error: unknown) => {
-      if (!this.#over) this.events.problem(error instanceof CallProblem ? error.problem : UNREACHABLE);
-    });
-  }
-
-  #agentLost(): void {
-    if (this.#over) return;
-    this.events.solved(AGENT_LATE.code);
-    this.events.problem(AGENT_ABSENT);
   }
 
   #disconnected(reason: DisconnectReason | undefined): void {
@@ -278,7 +247,7 @@ export class Call {
   async #comeBack(): Promise<void> {
     if (!this.#session) return;
     this.#connected = false;
-    this.#watch.present();
+    this.#care.rest();
     this.#setPhase("reconnecting");
     switch (await rejoin(this.#room, this.#session, (id) => this.gear.api.state(id), () => this.#over)) {
       case "back":
@@ -294,8 +263,10 @@ export class Call {
     if (this.#over) return;
     this.#setPhase(this.#session ? "ended" : "ready");
     this.#over = true;
-    this.#watch.present();
+    this.#care.close();
+    clearInterval(this.#alive);
     this.#line.stop();
+    this.#ear.close();
     this.#seat.giveUp();
     this.#microphone.stop();
     const seconds = (performance.now() - this.#began) / 1000;
