@@ -64,6 +64,14 @@ async def test_a_wrong_link_sets_nothing(
     assert panel.store.owner.password_hash() is None
 
 
+async def test_wrong_links_do_not_fill_the_audit_log(
+    panel: Panel, browser: httpx.AsyncClient
+) -> None:
+    for _ in range(5):
+        await browser.post("/set-up", data={"code": "x", "password": PASSWORD, "again": PASSWORD})
+    assert [row.action for row in panel.store.audit.list()[0]] == ["owner.set_up"]
+
+
 @pytest.mark.parametrize(
     "password",
     ["short", "eleven char", "x" * 1025, "aaaaaaaaaaaaaaaa", "123456789012", "qwertyuiopas",

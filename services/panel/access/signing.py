@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +20,8 @@ from services.panel.access.audit import note
 from services.panel.access.identity import cookie_name, cookie_of, digest_of, is_secure
 from services.panel.access.passwords import Passwords, check_password
 from services.panel.access.throttle import EXEMPT, KNOWN_FOR_S, Places, wait_s
+
+_NOTED_EVERY_S = 60.0
 
 log = logs.get(__name__)
 
@@ -44,6 +47,7 @@ class Signing:
         self._settings = settings
         self._store = store
         self._passwords = Passwords()
+        self._refused_at = -_NOTED_EVERY_S
         self.places = Places(browser_key)
 
     async def is_claimed(self) -> bool:
@@ -63,7 +67,7 @@ class Signing:
             BadInput: the password is no good.
         """
         if not await self.is_open(code):
-            await note(request, "owner.set_up", result="refused")
+            await self._note_refused_link(request)
             raise Refused(
                 "set_up_link_used", "This link is wrong, or it was used already.",
                 "`scripts/appliance admin reset`, typed on the box, prints a new one.",
@@ -74,6 +78,13 @@ class Signing:
         await asyncio.to_thread(forget_set_up_links, self._settings)
         await note(request, "owner.set_up", actor="owner")
         return await self._admit(request, kept)
+
+    async def _note_refused_link(self, request: Request) -> None:
+        """Once a minute: tries at links are not counted, and they must not fill the log."""
+        now = time.monotonic()
+        if now - self._refused_at >= _NOTED_EVERY_S:
+            self._refused_at = now
+            await note(request, "owner.set_up", result="refused")
 
     async def sign_in(self, request: Request, password: str) -> SignedIn:
         """Check the password and sign this browser in, under a new secret.
