@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from appliance.catalogue import Catalogue, fit
 from appliance.catalogue.reading import read_shape, shape_of_installed
-from appliance.catalogue.shape import Shape
+from appliance.catalogue.shape import Shape, shape_of_gguf
 from appliance.errors import BadInput
 from appliance.settings import Settings
 from tests import ggufs
@@ -210,3 +211,22 @@ def test_voices_and_ears_are_looked_at_too(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         read_shape("stt", {**catalogue.find("whisper-base").files, "model": files["model"]})
     assert caught.value.code == "not_whisper"
+
+
+def test_a_flipped_byte_anywhere_in_a_head_is_a_shape_or_a_sentence(tmp_path: Path) -> None:
+    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
+    head = good.index(b"blk.0.") + 4000
+    random = np.random.default_rng(11)
+    seen = {"shape": 0, "sentence": 0}
+    file = tmp_path / "bad.gguf"
+    for _ in range(400):
+        raw = bytearray(good)
+        for at in random.integers(4, head, size=3):
+            raw[at] = random.integers(256)
+        file.write_bytes(raw)
+        try:
+            shape_of_gguf([file])
+            seen["shape"] += 1
+        except BadInput:
+            seen["sentence"] += 1
+    assert min(seen.values()) > 20, seen
