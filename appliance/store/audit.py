@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 
 from appliance.store.database import Database
 from appliance.store.engine import AUDIT_LOCK, lock_for_transaction
@@ -83,20 +84,22 @@ class Audit:
         return AuditEntry(**row)
 
     def list(
-        self, limit: int = 50, below: int | None = None, action: str = ""
+        self, limit: int = 50, below: int | None = None, actions: Sequence[str] = ()
     ) -> tuple[list[AuditEntry], int]:
         """The latest rows, newest first, and how many rows there are.
 
         Args:
             limit: how many at most.
             below: only rows with a smaller number.
-            action: only actions that begin so, e.g. ``owner.``.
+            actions: only actions that begin with one of these, e.g. ``owner.``.
         """
         query = select(*_AUDIT).order_by(_AUDIT.number.desc()).limit(limit)
         if below is not None:
             query = query.where(_AUDIT.number < below)
-        if action:
-            query = query.where(_AUDIT.action.startswith(action, autoescape=True))
+        if actions:
+            query = query.where(
+                or_(*(_AUDIT.action.startswith(one, autoescape=True) for one in actions))
+            )
         with self._database.read() as connection:
             rows = [AuditEntry(**row) for row in connection.execute(query).mappings()]
             total = connection.scalar(select(func.count()).select_from(AuditRow))

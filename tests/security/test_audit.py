@@ -92,6 +92,17 @@ async def test_the_api_reads_it_in_pages_and_checks_it(tmp_path: Path) -> None:
         assert "Row 5 was changed" in (await panel.http.get("/access/audit?verify=1")).text
 
 
+async def test_the_page_shows_one_kind_at_a_time(tmp_path: Path) -> None:
+    async with running_panel(box_settings(tmp_path / "data")) as panel:
+        for action in ("owner.signed_in", "calls.deleted", "call.ended", "key.made"):
+            panel.store.audit.append(Deed("owner", "", action, f"on {action}"))
+        page = (await panel.http.get("/access/audit?kind=calls")).text
+        assert "on calls.deleted" in page
+        assert "on call.ended" in page
+        assert "on key.made" not in page
+        assert "on key.made" in (await panel.http.get("/access/audit?kind=nonsense&below=x")).text
+
+
 async def test_the_log_tells_who_and_from_where(tmp_path: Path) -> None:
     async with running_panel(box_settings(tmp_path / "data")) as panel:
         wanted = {"name": "<b>evil</b>", "scopes": ["admin"]}

@@ -41,7 +41,7 @@ def held(panel: Panel, user: str = "What do bees make?", agent: str = "Honey.") 
 
 def noted(panel: Panel, action: str) -> list[AuditEntry]:
     """What the audit log has of this kind, newest first."""
-    return panel.store.audit.list(action=action)[0]
+    return panel.store.audit.list(actions=(action,))[0]
 
 
 async def test_search_and_pages(panel: Panel) -> None:

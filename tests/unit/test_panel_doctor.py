@@ -214,7 +214,7 @@ async def test_the_bundle_has_what_helps_and_no_secret_no_word_no_name(panel: Pa
     assert "seats = 3" in files["settings.toml"]
     assert json.loads(files["versions.json"])["earshot"]
     assert {one["name"] for one in json.loads(files["doctor.json"])["checks"]} == set(checks.NAMES)
-    rows, _total = panel.store.audit.list(action="bundle.")
+    rows, _total = panel.store.audit.list(actions=("bundle.",))
     assert [row.action for row in rows] == ["bundle.exported"]
 
 

@@ -67,7 +67,9 @@ async def list_audit(
 ) -> AuditPage:
     """The latest rows."""
     store: Store = request.app.state.store
-    rows, total = await asyncio.to_thread(store.audit.list, limit, below, action)
+    rows, total = await asyncio.to_thread(
+        store.audit.list, limit, below, (action,) if action else ()
+    )
     shown = [AuditRowView(**row.as_json()) for row in rows]
     more = len(rows) == limit and rows[-1].number > 1
     return AuditPage(rows=shown, total=total, next=rows[-1].number if more else None)

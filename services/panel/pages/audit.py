@@ -11,10 +11,16 @@ from appliance.store import Store
 from services.panel.pages import render
 
 router = APIRouter(prefix="/access/audit", include_in_schema=False)
-KINDS = {
-    "": "Everything", "owner.": "Signing in", "key.": "API keys", "link.": "Join links",
-    "call.": "Calls", "model.": "Models", "settings.": "Settings", "persona.": "Personas",
-}  # fmt: skip
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "": ("Everything", ()),
+    "owner": ("Signing in", ("owner.", "password.")),
+    "access": ("Keys, links and tokens", ("key.", "link.", "token.", "agent_token.")),
+    "calls": ("Calls", ("call.", "calls.")),
+    "models": ("Models", ("model.", "switch.", "licence.")),
+    "personas": ("Personas", ("persona.",)),
+    "box": ("Settings and programs", ("settings.", "program.", "bundle.")),
+}
+"""What can be chosen: its name, and how the actions begin."""
 _AT_ONCE = 50
 
 
@@ -26,7 +32,7 @@ async def audit(request: Request) -> Response:
     kind = query.get("kind", "") if query.get("kind", "") in KINDS else ""
     given = query.get("below", "")
     below = int(given) if re.fullmatch("[0-9]{1,9}", given) else None
-    rows, total = await asyncio.to_thread(store.audit.list, _AT_ONCE, below, kind)
+    rows, total = await asyncio.to_thread(store.audit.list, _AT_ONCE, below, KINDS[kind][1])
     verdict = await asyncio.to_thread(store.audit.verify) if "verify" in query else None
     shown = [
         {**row.as_json(), "detail": ", ".join(_spoken(row.detail)), "good": row.result == "ok"}
