@@ -129,7 +129,25 @@ def create_app(
         app.include_router(module.router)
     for module in (guest, links, livekit, access_page, join):
         app.include_router(module.router)
-    for module in (doctor_api, doctor_page, settings_api, settings_form, health, sessions, calls_api, calls_page, speech, personas_api, personas_pages, events, box_api, sign_in, home, talk, internal):
+    for module in (
+        doctor_api,
+        doctor_page,
+        settings_api,
+        settings_form,
+        health,
+        sessions,
+        calls_api,
+        calls_page,
+        speech,
+        personas_api,
+        personas_pages,
+        events,
+        box_api,
+        sign_in,
+        home,
+        talk,
+        internal,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))
     app.add_middleware(Guard, settings=settings)

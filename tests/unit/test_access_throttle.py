@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def _wait(
-    own_s: list[float], place: str = "192.0.2.7", everywhere_s: list[float] | None = None
+    own_s: Sequence[float], place: str = "192.0.2.7", everywhere_s: Sequence[float] | None = None
 ) -> float:
     own = [NOW - timedelta(seconds=age) for age in sorted(own_s, reverse=True)]
     others = [NOW - timedelta(seconds=age) for age in sorted(everywhere_s or own_s, reverse=True)]
