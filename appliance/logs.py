@@ -21,7 +21,9 @@ PRIVATE_KEYS = frozenset(
 _PRIVATE_PREFIX = "lk.pii."
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*")
 _API_KEY = re.compile(r"\bearshot_[0-9a-f]{16}_[\w-]+")
-_QUERY_TOKEN = re.compile(r"((?:access_token|token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE)
+_QUERY_TOKEN = re.compile(
+    r"((?:access_token|token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE
+)
 REMOVED = "[removed]"
 
 
