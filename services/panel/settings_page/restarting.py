@@ -10,6 +10,7 @@ from appliance.setting_effects import WHOLE_BOX
 
 PROGRAMS = ("stt", "llm", "tts", "agent", "panel")
 """What may be restarted from here, in this order. LiveKit and the front doors carry open calls."""
+_PANEL_GONE_S = 10.0
 WHOLE_BOX_COMMAND = "scripts/appliance down && scripts/run"
 
 
@@ -63,3 +64,6 @@ class Restarter:
 async def _restart(hands: Hands, programs: list[str]) -> None:
     for name in programs:
         await hands.restart(name)
+    if "panel" in programs:
+        # Busy until this process is gone: a page that asks meanwhile is to ask again.
+        await asyncio.sleep(_PANEL_GONE_S)
