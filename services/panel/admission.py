@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from appliance import logs
 from appliance.errors import NotFound, NotReady
 from services.panel.calls import Clock
 
@@ -20,7 +23,9 @@ HOLD_S = 30.0
 MOST_WAITING = 100
 MOST_OF_ONE_LINK = 20
 # A full box is asked by many at once; a seat that came free is seen this much later at most.
-_FULL_KEPT_S = 0.25
+_KEPT_S = 0.25
+
+log = logs.get(__name__)
 
 
 class BoxFull(NotReady):
@@ -69,41 +74,56 @@ class Queue:
         self._count_open = count_open
         self._clock = clock
         self._lock = asyncio.Lock()
+        # Of its own: the common threads may all be waiting for the disk, and nobody is to wait for them.
+        self._counter = ThreadPoolExecutor(1, "seats")
         self._tickets: dict[str, _Ticket] = {}
         self._open = 0
-        self._full_until = 0.0
+        self._being_taken = 0
+        self._counted_at = -math.inf
+        self._counting: asyncio.Future[int] | None = None
 
     @asynccontextmanager
     async def seat(self, ticket_id: str | None, link_id: str | None = None) -> AsyncIterator[None]:
-        """While this is held, one seat is free for the one who asked; take it in the store.
+        """One seat is kept for the one who asked while they take it in the store.
 
         Raises:
             BoxFull: there is none for them yet.
             NotFound: there is no such ticket.
         """
-        self.refuse_at_once(ticket_id)
-        async with self._lock:
+        ticket = None if ticket_id is None else await self._called(ticket_id, link_id)
+        if ticket is None:
+            await self._first_count()
             self.refuse_at_once(ticket_id)
-            await self._settle()
-            if ticket_id is not None:
-                ticket = self._find(ticket_id, link_id)
-                if ticket.called_at is None:
-                    raise BoxFull(self.seats, self._before(ticket))
-            elif self._open + len(self._tickets) >= self.seats:
-                self._full_until = self._clock() + _FULL_KEPT_S
-                raise BoxFull(self.seats, len(self._waiting()))
+        # From the look to here nothing was awaited, so nobody came in between.
+        self._being_taken += 1
+        try:
             yield
+        except BaseException as error:
+            if ticket is not None:
+                self._tickets[ticket.id] = ticket
+            if isinstance(error, NotReady) and error.code == "box_full":
+                # Only if the count was wrong; the store has the last word.
+                self._counted_at = -math.inf
+                raise BoxFull(self.seats, len(self._waiting())) from error
+            raise
+        else:
             self._open += 1
-            if ticket_id is not None:
-                self._tickets.pop(ticket_id, None)
+        finally:
+            self._being_taken -= 1
 
     def refuse_at_once(self, ticket_id: str | None) -> None:
-        """Spare a newcomer's way to the store while it is known to be useless.
+        """Tell a newcomer that there is no seat, without a look into the store.
 
         Raises:
-            BoxFull: a moment ago there was no seat.
+            BoxFull: every seat is taken or spoken for, by what the panel knows.
         """
-        if ticket_id is None and self._clock() < self._full_until:
+        if ticket_id is not None or self._counted_at == -math.inf:
+            return
+        self._drop_the_gone()
+        if self._open + self._being_taken + len(self._tickets) >= self.seats:
+            # An agent may have ended a call in the store; whoever asks next profits.
+            if self._clock() - self._counted_at >= _KEPT_S and self._counting is None:
+                self._count_soon()
             raise BoxFull(self.seats, len(self._waiting()))
 
     def wait(self, link_id: str | None = None) -> Place | None:
@@ -138,11 +158,10 @@ class Queue:
         found = self._tickets.get(ticket_id)
         if found is not None and found.link_id == link_id:
             del self._tickets[ticket_id]
-            self.freed()
 
-    def freed(self) -> None:
-        """A seat may have come free."""
-        self._full_until = 0.0
+    def ended(self) -> None:
+        """A call was ended, and its seat is free."""
+        self._open = max(0, self._open - 1)
 
     async def line(self) -> dict[str, int]:
         """Seats, calls, seats held for those whose turn it is, and those who wait."""
@@ -152,14 +171,45 @@ class Queue:
         held = len(self._tickets) - waiting
         return {"seats": self.seats, "open": self._open, "held": held, "waiting": waiting}
 
+    async def _called(self, ticket_id: str, link_id: str | None) -> _Ticket:
+        """Take this ticket out of the line if its turn has come."""
+        async with self._lock:
+            await self._settle()
+            ticket = self._find(ticket_id, link_id)
+            if ticket.called_at is None:
+                raise BoxFull(self.seats, self._before(ticket))
+            return self._tickets.pop(ticket_id)
+
+    async def _first_count(self) -> None:
+        if self._counted_at == -math.inf:
+            async with self._lock:
+                await self._settle()
+
     async def _settle(self) -> None:
         """Drop who is gone, count the calls, and call as many of the line as there are seats."""
         self._drop_the_gone()
-        self._open = await asyncio.to_thread(self._count_open)
+        if self._clock() - self._counted_at >= _KEPT_S:
+            # Agents end calls in the store; in between, what is begun and ended here is enough.
+            # Shared: that one asker hangs up must not take the count from the others.
+            await asyncio.shield(self._counting or self._count_soon())
         held = sum(1 for ticket in self._tickets.values() if ticket.called_at is not None)
-        free = self.seats - self._open - held
+        free = self.seats - self._open - self._being_taken - held
         for ticket in self._waiting()[: max(0, free)]:
             ticket.called_at = self._clock()
+
+    def _count_soon(self) -> asyncio.Future[int]:
+        loop = asyncio.get_running_loop()
+        self._counting = loop.run_in_executor(self._counter, self._count_open)
+        self._counting.add_done_callback(self._counted)
+        return self._counting
+
+    def _counted(self, counting: asyncio.Future[int]) -> None:
+        self._counting = None
+        error = None if counting.cancelled() else counting.exception()
+        if error is not None:
+            log.warning("calls_not_counted", error=type(error).__name__)
+        elif not counting.cancelled():
+            self._open, self._counted_at = counting.result(), self._clock()
 
     def _drop_the_gone(self) -> None:
         now = self._clock()
@@ -167,7 +217,6 @@ class Queue:
             late = ticket.called_at is not None and now - ticket.called_at > HOLD_S
             if late or now - ticket.seen_at > UNPOLLED_S:
                 del self._tickets[ticket.id]
-                self.freed()
 
     def _waiting(self) -> list[_Ticket]:
         return [ticket for ticket in self._tickets.values() if ticket.called_at is None]

@@ -88,6 +88,8 @@ def create_app(
         app.state.signing = Signing(settings, store, seal)
         app.state.services = Services(settings)
         desk = Desk(settings, store, rooms(settings), clock)
+        # Before the first caller, who would wait for it.
+        await desk.queue.line()
         app.state.guests = Guests(await asyncio.to_thread(link_key, settings), clock)
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch

@@ -68,9 +68,9 @@ class Desk:
             LinkOver: the visit's link opens no more calls.
             NotReady: every seat is taken, or the media server does not answer.
         """
-        self.queue.refuse_at_once(ticket)
-        found = await asyncio.to_thread(self.persona, persona)
         async with self.queue.seat(ticket, visit.link_id):
+            # Not before: of the many who ask a full box at once, none is to wait for this file.
+            found = await asyncio.to_thread(self.persona, persona)
             session = await asyncio.to_thread(
                 self.store.sessions.create,
                 persona=found.name,
@@ -147,7 +147,7 @@ class Desk:
         """
         ended = await asyncio.to_thread(self.store.sessions.end, session_id, state, reason)
         if ended:
-            self.queue.freed()
+            self.queue.ended()
             log.info("call_ended", session=session_id, state=state.value, reason=reason)
         call = self.book.get(session_id)
         if call is not None:

@@ -117,14 +117,16 @@ async def test_a_guest_sees_no_other_call(panel: Panel, guest: httpx.AsyncClient
     assert panel.store.sessions.get(other["session_id"]).is_open
 
 
-async def test_uses_are_counted_with_the_seat(panel: Panel, guest: httpx.AsyncClient) -> None:
-    """Twenty ask at one moment with a link for two calls: two get one."""
-    link = await make(panel, uses=2)
-    answers = await asyncio.gather(*(call(guest, link["token"]) for _ in range(20)))
-    assert sorted(answer.status_code for answer in answers) == [201] * 2 + [410] * 18
-    over = next(answer for answer in answers if answer.status_code == 410)
-    assert over.json()["error"]["code"] == "link_used_up"
-    assert panel.store.links.get(link["id"]).uses == 2
+async def test_uses_are_counted_with_the_seat(tmp_path: Path) -> None:
+    """Twenty ask at one moment with a link for two calls, and there are seats for all: two get one."""
+    settings = box_settings(tmp_path / "data", agent=AgentSettings(seats=32))
+    async with running_panel(settings) as panel, stranger(panel) as guest:
+        link = await make(panel, uses=2)
+        answers = await asyncio.gather(*(call(guest, link["token"]) for _ in range(20)))
+        assert sorted(answer.status_code for answer in answers) == [201] * 2 + [410] * 18
+        over = next(answer for answer in answers if answer.status_code == 410)
+        assert over.json()["error"]["code"] == "link_used_up"
+        assert panel.store.links.get(link["id"]).uses == 2
 
 
 async def test_a_full_box_costs_no_use_and_gives_guests_a_place(

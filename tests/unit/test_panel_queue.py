@@ -14,6 +14,7 @@ from appliance.store import EndState
 from services.panel import admission
 from services.panel.watch import NEVER_JOINED_S
 from tests.panel_app import SESSIONS, Panel, box_settings, running_panel, wait
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
 
@@ -148,7 +149,21 @@ async def test_a_call_ended_by_its_agent_frees_the_seat_soon(panel: Panel) -> No
     assert (await panel.http.post(SESSIONS)).status_code == 503
     panel.store.sessions.end(session.id, EndState.CALLER_LEFT)
     panel.clock.advance(0.5)
-    assert (await panel.http.post(SESSIONS)).status_code == 201
+
+    async def let_in() -> bool:
+        return (await panel.http.post(SESSIONS)).status_code == 201
+
+    await eventually(let_in)
+
+
+async def test_the_store_has_the_last_word(panel: Panel) -> None:
+    """A call that the line does not know of: still no second one, and the count is right again."""
+    await panel.open()
+    panel.desk.queue.ended()
+    full = await panel.http.post(SESSIONS)
+    assert (full.status_code, full.json()["error"]["before_you"]) == (503, 0)
+    assert (await panel.desk.queue.line())["open"] == 1
+    assert len(panel.store.sessions.open()) == 1
 
 
 async def test_a_thousand_tokens_that_nobody_uses_block_nothing(tmp_path: Path) -> None:

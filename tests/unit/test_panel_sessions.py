@@ -230,7 +230,7 @@ async def test_readiness_is_asked_once_a_second(panel: Panel) -> None:
 
 
 async def test_the_page_is_served(panel: Panel) -> None:
-    page = await panel.http.get("/")
+    page = await panel.http.get("/talk")
     assert page.status_code == 200
     assert "text/html" in page.headers["Content-Type"]
     assert "Joe" in page.text
