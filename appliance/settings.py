@@ -250,6 +250,12 @@ def load_settings() -> Settings:
         raise _unreadable(path) from error
     except ValidationError as error:
         raise explain(error.errors()[0], path) from error
+    except ValueError as error:
+        # Python reads no number of more than 4,300 digits.
+        raise BadSettings(
+            "settings_unreadable", f"{path} has a number that is far too long.",
+            "Mend that line or remove the file.",
+        ) from error  # fmt: skip
     return settings.model_copy(
         update={
             name: value.expanduser().absolute()

@@ -58,6 +58,7 @@ def test_names_of_the_ecosystem_are_taken(monkeypatch: pytest.MonkeyPatch) -> No
         ("# one\n[stt]\nthreads = -3\n", ("'stt.threads'", "line 3", "-3")),
         ('[sst]\nmodel = "a"\n', ("'sst'", "line 1", "'stt'")),
         ("x = [", ("not valid TOML", "settings.toml")),
+        (f"x = {'9' * 5000}", ("far too long", "settings.toml")),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_line(
