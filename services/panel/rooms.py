@@ -20,8 +20,8 @@ AGENT_NAME = "appliance"
 AGENT_PREFIX = "agent-"
 OUTSIDE_AGENT_PREFIX = "external-"
 """Agents of somebody else, let in beside the box's own; they are no callers."""
-NOTICE_TOPIC = "appliance.say"
-# LiveKit answers in milliseconds; CreateDispatch waits for a worker's word.
+SAY_TOPIC = "appliance.say"
+# LiveKit answers in milliseconds; CreateDispatch waits for a worker.
 _TIMEOUT_S = 3.0
 _WORKER_S = 1.0
 _EMPTY_TIMEOUT_S = 60
@@ -203,7 +203,7 @@ class LiveKitRooms:
             data=code.encode(),
             kind=api.DataPacket.Kind.RELIABLE,
             destination_identities=[identity],
-            topic=NOTICE_TOPIC,
+            topic=SAY_TOPIC,
         )
         try:
             await _answered(self._livekit.room.send_data(request))
@@ -234,10 +234,9 @@ class LiveKitRooms:
             can_publish_sources=["microphone"] if visitor.speaks else None,
             can_publish_data=True,
             can_subscribe=True,
-        )
-        if visitor.is_agent:
             # How an agent says that it listens, thinks or speaks.
-            grants.can_update_own_metadata = True
+            can_update_own_metadata=True if visitor.is_agent else None,
+        )
         token = (
             api.AccessToken(self._keys.api_key, self._keys.api_secret)
             .with_identity(visitor.identity)
