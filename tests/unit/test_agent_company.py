@@ -38,7 +38,7 @@ class Talk:
 
     @property
     def listens_to(self) -> str:
-        return self.room_io.linked_participant.identity
+        return str(self.room_io.linked_participant.identity)
 
     def leave(self, identity: str) -> None:
         """As the framework does: it has forgotten them when others are told."""

@@ -95,6 +95,7 @@ async def test_the_line_is_served_to_its_end(panel: Panel) -> None:
 async def test_a_page_that_was_closed_loses_its_place(panel: Panel) -> None:
     session = await panel.open()
     gone, patient = await queue_up(panel), await queue_up(panel)
+    told: dict[str, Any] = {}
     for _ in range(4):
         panel.clock.advance(admission.UNPOLLED_S / 3)
         told = await look(panel, patient)
@@ -109,6 +110,7 @@ async def test_a_seat_that_is_not_taken_goes_to_the_next(panel: Panel) -> None:
     slow, next_one = await queue_up(panel), await queue_up(panel)
     await panel.http.post(f"{SESSIONS}/{session.id}/end")
     assert (await look(panel, slow))["your_turn"] is True
+    told: dict[str, Any] = {}
     for _ in range(4):
         panel.clock.advance(admission.HOLD_S / 3)
         await panel.http.post(f"{SESSIONS}/queue/{slow}")

@@ -93,7 +93,7 @@ def test_deletion_asks_first(app: typer.Typer, call: Session) -> None:
     refused = CliRunner().invoke(app, ["sessions", "delete", "--id", call.id], input="n\n")
     assert refused.exit_code != 0
     assert "Delete 1 call and everything that was said?" in refused.output
-    assert open_store(load_settings()).sessions.get(call.id)
+    assert open_store(load_settings()).sessions.get(call.id).id == call.id
     done = CliRunner().invoke(app, ["sessions", "delete", "--id", call.id], input="y\n")
     assert "Deleted 1 with 2 turns." in done.output
     store = open_store(load_settings())
