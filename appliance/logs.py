@@ -24,11 +24,16 @@ _API_KEY = re.compile(r"\bearshot_[0-9a-f]{16}_[\w-]+")
 _QUERY_TOKEN = re.compile(
     r"((?:access_token|token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE
 )
+_LINK = re.compile(r"(/join/)[\w.~-]+")
 REMOVED = "[removed]"
 
 
 def _clean_text(value: str) -> str:
-    return _QUERY_TOKEN.sub(rf"\1{REMOVED}", _API_KEY.sub(REMOVED, _JWT.sub(REMOVED, value)))
+    for whole in (_JWT, _API_KEY):
+        value = whole.sub(REMOVED, value)
+    for named in (_QUERY_TOKEN, _LINK):
+        value = named.sub(rf"\1{REMOVED}", value)
+    return value
 
 
 def _clean(value: Any) -> Any:

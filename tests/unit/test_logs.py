@@ -32,6 +32,7 @@ def test_words_and_secrets_are_removed(capsys: pytest.CaptureFixture[str]) -> No
     for key in sorted(logs.PRIVATE_KEYS):
         log.info("event", **{key: CANARY})
     log.info("nested", request={"headers": [{"Authorization": CANARY}], "ok": 1})
+    log.info("request_broken", path=f"/join/a.{CANARY}")
     log.info(f"joined with {JWT}", url=f"ws://x/rtc?access_token={CANARY}&a=1")
     log.info(f"came with earshot_0123456789abcdef_{CANARY}{'A' * 30}", url=f"/set-up?code={CANARY}")
     log.info("framework", **{"lk.pii.user_transcript": CANARY})
