@@ -5,6 +5,8 @@ import { constraints } from "./devices";
 import { Meter } from "./meter";
 import { CallProblem, INSECURE, microphoneProblem } from "./problems";
 
+const REPLACE_WITHIN_MS = 5_000;
+
 export interface MicrophoneEvents {
   /** The device was taken away, and there is no other, or it cannot be sent. */
   gone(): void;
@@ -54,6 +56,7 @@ export class CallerMicrophone {
     const subscribed = new Promise<void>((resolve) => {
       this.room.once(RoomEvent.LocalTrackSubscribed, () => resolve());
     });
+    this.#published = true;
     try {
       await this.room.localParticipant.publishTrack(track, {
         source: Track.Source.Microphone,
@@ -61,7 +64,6 @@ export class CallerMicrophone {
         audioPreset: { maxBitrate: 64_000 },
         dtx: false,
       });
-      this.#published = true;
       // An agent that is there already subscribes before the client listens for it, and the buffer
       // would run on for ten seconds while the agent waits for its end.
       void subscribed.then(() => track.stopPreConnectBuffer());
@@ -105,8 +107,11 @@ export class CallerMicrophone {
     if (track !== this.#track) return;
     // A track in the room is restarted by the client with another device, or muted; one that was
     // muted already, or not yet sent, is left as it is.
-    if (this.#published && !track.isMuted) this.#ended = true;
-    else this.#lose(track);
+    if (!this.#published || track.isMuted) return this.#lose(track);
+    this.#ended = true;
+    setTimeout(() => {
+      if (this.#ended) this.#lose(track);
+    }, REPLACE_WITHIN_MS);
   }
 
   #restarted(track: LocalAudioTrack): void {
