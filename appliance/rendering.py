@@ -22,6 +22,11 @@ LOOPBACK = "127.0.0.1"
 FRONTS = ("front", "front-spare")
 # Bridges of container engines and virtual machines: no caller is behind them.
 _INNER_NETWORKS = ("docker", "br-", "virbr", "lxcbr", "lxdbr", "podman", "cni", "flannel", "kube")
+# Strict: the last address that is not this machine's, so nobody can put a false one before it.
+_OWN_MACHINE_IS_TRUSTED = """
+		trusted_proxies static 127.0.0.0/8 ::1
+		trusted_proxies_strict
+""".lstrip("\n")
 _ROUTES = Path("/proc/net/route")
 
 
@@ -94,6 +99,9 @@ def caddyfile(settings: Settings, name: str) -> str:
     """The configuration of one of the ``FRONTS``; they differ in their own socket alone."""
     return _template("Caddyfile").substitute(
         http_port=settings.front.http_port,
+        # Only where a server with a certificate is told to stand before it: otherwise any program
+        # of this machine could say that it comes from elsewhere.
+        trusted=_OWN_MACHINE_IS_TRUSTED if settings.public_url else "",
         addresses=f"{LOOPBACK} ::1" if has_ipv6_loopback() else LOOPBACK,
         own_socket=_caddy_quoted(f"unix/{settings.socket(name)}|0600"),
         livekit_port=settings.livekit.port,

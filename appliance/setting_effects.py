@@ -14,7 +14,8 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "database_url": WHOLE_BOX,
     "log_level": ("stt", "llm", "tts", "agent", "panel"),
     "persona": ("panel",),
-    "public_url": ("panel",),
+    # The front door believes a server before it only where there is one.
+    "public_url": WHOLE_BOX,
     "front.http_port": WHOLE_BOX,
     "front.cors_origins": ("panel",),
     "access.idle_s": ("panel",),

@@ -123,7 +123,8 @@ class Settings(BaseSettings):
     persona: str = Field("default", description="Persona of a call that names none.")
     public_url: str = Field(
         "", pattern=r"^(|https?://[^/\s]+)$",
-        description="Address that join links and QR codes carry; empty: http://localhost and the port.",
+        description="Address at which a server with a certificate before the box is reached; in join links. "
+        "Empty: http://localhost and the port.",
         examples=["https://earshot.example.lan:8443"],
     )  # fmt: skip
     front: FrontSettings = Field(default_factory=FrontSettings)

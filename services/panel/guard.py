@@ -50,6 +50,7 @@ class Guard:
         )
         # The box's own programs, on the socket, name no port.
         self._hosts = self._origins | {"localhost"}
+        self._secure = public_name(settings.public_url, only_secure=True)
         self._media = settings.livekit.url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +72,8 @@ class Guard:
             gate: Gate = scope["app"].state.gate
             door = gate.doors.find(scope)
             self._check(scope, door)
+            if host == self._secure:
+                scope["headers"] = _came_by_https(scope["headers"])
             await gate.admit(scope, door)
             if door.body_bytes is not None:
                 receive = await _whole_body(scope, receive, door.body_bytes)
@@ -155,10 +158,27 @@ class Guard:
 def own_names(http_port: int, public_url: str = "") -> frozenset[str]:
     """What this box's front door is called in Host and Origin."""
     names = ("localhost", "127.0.0.1", "[::1]")
-    public = {urlsplit(public_url).netloc.lower()} - {""}
+    public = {public_name(public_url)} - {""}
     # Browsers leave out the port that http has anyway.
     local = names if http_port == 80 else tuple(f"{name}:{http_port}" for name in names)
     return frozenset(public | set(local))
+
+
+def public_name(public_url: str, *, only_secure: bool = False) -> str:
+    """Its host and port as browsers send them, who leave out the port that goes without saying.
+
+    Empty where there is none, or with ``only_secure`` where it is not https.
+    """
+    parts = urlsplit(public_url.lower())
+    if only_secure and parts.scheme != "https":
+        return ""
+    return parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
+
+
+def _came_by_https(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """As a server with a certificate before the front door says, or may leave unsaid."""
+    mark = b"x-forwarded-proto"
+    return [*(one for one in headers if one[0].lower() != mark), (mark, b"https")]
 
 
 async def _whole_body(scope: Scope, receive: Receive, limit: int) -> Receive:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from appliance.store import Session
 from appliance.store.vocabulary import Visit
 from services.panel.access import principal_of
+from services.panel.access.identity import is_secure
 from services.panel.admission import HOLD_S, POLL_S, BoxFull, Place
 from services.panel.desk import Desk
 from services.panel.readiness import Readiness
@@ -135,10 +136,10 @@ def media_url(request: Request) -> str:
     if settings.livekit.url:
         return settings.livekit.url
     host = request.headers["host"]
-    if ":" not in host and settings.front.http_port != 80:
+    secure = is_secure(request.headers)
+    if host.lower() == "localhost" and not secure and settings.front.http_port != 80:
         # Asked over the unix socket, whose callers name no port.
         host = f"{host}:{settings.front.http_port}"
-    secure = request.headers.get("x-forwarded-proto") == "https"
     return f"{'wss' if secure else 'ws'}://{host}"
 
 

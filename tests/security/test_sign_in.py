@@ -108,6 +108,32 @@ async def test_the_cookie_is_for_this_box_alone(panel: Panel, browser: httpx.Asy
             assert not any(flag.startswith("domain") for flag in flags)
 
 
+async def test_over_the_public_address_the_cookie_is_secure_and_each_asker_a_place(
+    tmp_path: Path,
+) -> None:
+    settings = box_settings(tmp_path / "data", public_url="https://box.example:443")
+    async with running_panel(settings) as panel:
+        public = {"Host": "box.example", "Origin": "https://box.example"}
+        async with a_browser(panel, **public, **{"X-Forwarded-For": "203.0.113.7"}) as owner:
+            for cookie in (await set_up(panel, owner)).headers.get_list("set-cookie"):
+                assert cookie.startswith("__Host-earshot")
+                assert "secure" in cookie.lower().split("; ")
+        async with a_browser(panel, **public, **{"X-Forwarded-For": "198.51.100.9"}) as other:
+            tries = [(await sign_in(other, f"wrong {n}")).status_code for n in range(6)]
+            assert tries == [401] * 5 + [429]
+        async with a_browser(panel, **public, **{"X-Forwarded-For": "203.0.113.7"}) as owner:
+            signed = await sign_in(owner)
+            assert signed.status_code == 303
+            secret = re.search(r"__Host-earshot=([\w-]+)", signed.headers["set-cookie"])
+            assert secret
+            seen = await owner.get(SESSIONS, headers={"Cookie": f"__Host-earshot={secret[1]}"})
+            assert seen.status_code == 200
+            plain = await owner.get(SESSIONS, headers={"Cookie": f"earshot={secret[1]}"})
+            assert plain.status_code == 401
+        rows = panel.store.audit.list()[0]
+        assert {row.address for row in rows} == {"203.0.113.7", "198.51.100.9"}
+
+
 async def test_a_planted_cookie_is_worth_nothing(panel: Panel, browser: httpx.AsyncClient) -> None:
     await set_up(panel, browser)
     planted = "A" * 43

@@ -18,7 +18,7 @@ import jwt
 import pytest
 from livekit import api
 
-from appliance.rendering import programs, render
+from appliance.rendering import caddyfile, programs, render, write_private
 from appliance.secrets import livekit_keys
 from appliance.settings import Settings, sealed_environment
 from tests.waiting import until
@@ -170,6 +170,37 @@ def test_a_caller_cannot_hide_that_it_came_through_the_front_door(front: Front) 
     seen = front.get("/", headers={"X-Forwarded-For": "10.0.0.1"}).json()
     assert "127.0.0.1" in seen["headers"]["X-Forwarded-For"]
     assert "10.0.0.1" not in seen["headers"]["X-Forwarded-For"]
+
+
+@pytest.mark.usefixtures("panel")
+def test_a_server_with_a_certificate_before_it_says_who_asks(settings: Settings) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    door = settings.front.model_copy(update={"http_port": port})
+    said = settings.model_copy(update={"public_url": "https://box.example", "front": door})
+    write_private(settings.run_dir / "front-spare.caddyfile", caddyfile(said, "front-spare"))
+
+    def asked(path: str, **headers: str) -> httpx.Response:
+        url = f"http://127.0.0.1:{port}{path}"
+        return httpx.get(url, trust_env=False, headers={"Host": "box.example", **headers})
+
+    for _log in _run(said, "front-spare", lambda: _accepts(port)):
+        for forwarded, seen in (
+            ("203.0.113.7", "203.0.113.7"),
+            # The server added the last one; what stands before it the asker wrote.
+            ("198.51.100.9, 203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7, 127.0.0.1", "203.0.113.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("nonsense", "127.0.0.1"),
+        ):
+            given = asked("/", **{"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"})
+            headers = given.json()["headers"]
+            assert (headers["X-Forwarded-For"], headers["Host"]) == (seen, "box.example")
+            assert headers["X-Forwarded-Proto"] == "https"
+        assert asked("/").json()["headers"]["X-Forwarded-For"] == "127.0.0.1"
+        assert asked("/internal/livekit").status_code == 200
+        assert asked("/internal/livekit", **{"X-Forwarded-For": "203.0.113.7"}).status_code == 404
 
 
 @pytest.mark.usefixtures("panel")

@@ -54,6 +54,27 @@ async def test_the_address_is_the_one_the_caller_used(panel: Panel) -> None:
     assert secure.json()["url"] == "wss://localhost:8080"
 
 
+@pytest.mark.parametrize(
+    ("public_url", "host", "url"),
+    [
+        ("https://box.example", "box.example", "wss://box.example"),
+        ("https://Box.example:443", "box.example", "wss://box.example"),
+        ("https://box.example:8443", "box.example:8443", "wss://box.example:8443"),
+        ("https://box.example", "localhost:8080", "ws://localhost:8080"),
+        ("http://box.lan:80", "box.lan", "ws://box.lan"),
+    ],
+)
+async def test_a_server_with_a_certificate_may_stand_before_the_box(
+    tmp_path: Path, public_url: str, host: str, url: str
+) -> None:
+    async with running_panel(box_settings(tmp_path / "data", public_url=public_url)) as panel:
+        # What that server says of itself is not needed.
+        for said in ({}, {"X-Forwarded-Proto": "http"}):
+            answer = await panel.http.post(SESSIONS, headers={"Host": host, **said})
+            assert answer.json()["url"] == url
+        assert (await panel.http.post(SESSIONS, headers={"Host": "x"})).status_code == 421
+
+
 async def test_a_box_that_is_not_ready_says_which_program(panel: Panel) -> None:
     panel.status["stt"] = "the model is being loaded"
     answer = await panel.http.post(SESSIONS)

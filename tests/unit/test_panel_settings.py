@@ -138,13 +138,11 @@ async def test_where_a_value_comes_from(panel: Panel, monkeypatch: pytest.Monkey
 
 
 async def test_a_preview_says_what_changes_and_what_restarts(panel: Panel) -> None:
-    wanted = {
-        "changes": {"agent.seats": "5", "public_url": "https://box.lan", "persona": "default"}
-    }
+    wanted = {"changes": {"agent.seats": "5", "access.idle_s": "600", "persona": "default"}}
     found = (await panel.http.post(f"{SETTINGS}/preview", json=wanted)).json()
     assert [(one["name"], one["before"], one["after"]) for one in found["changes"]] == [
         ("agent.seats", "2", "5"),
-        ("public_url", "empty (default)", "https://box.lan"),
+        ("access.idle_s", "1800 (default)", "600"),
     ]
     assert found["restarts"] == ["llm", "agent", "panel"]
     assert found["keeps_comments"]

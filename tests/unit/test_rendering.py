@@ -106,6 +106,17 @@ def test_the_front_door_listens_on_loopback_only(
     assert 'bind 127.0.0.1 ::1 "unix/' in caddyfile(settings, "front")
 
 
+def test_only_where_a_server_stands_before_it_is_the_front_door_told_who_asks(
+    tmp_path: Path,
+) -> None:
+    assert "trusted_proxies" not in caddyfile(_settings(tmp_path), "front")
+    settings = _settings(tmp_path, public_url="https://box.example")
+    for name in rendering.FRONTS:
+        text = caddyfile(settings, name)
+        assert "trusted_proxies static 127.0.0.0/8 ::1\n" in text
+        assert "trusted_proxies_strict\n" in text
+
+
 @pytest.mark.parametrize(
     ("interfaces", "route", "expected"),
     [

@@ -59,7 +59,7 @@ def test_every_setting_says_which_programs_its_change_restarts() -> None:
 
 
 def test_restarts_are_in_order_and_the_whole_box_swallows_the_rest() -> None:
-    assert restarts(["public_url", "llm.context_tokens"]) == ("llm", "agent", "panel")
+    assert restarts(["front.cors_origins", "llm.context_tokens"]) == ("llm", "agent", "panel")
     assert restarts(["persona", "front.http_port"]) == WHOLE_BOX
     assert restarts([]) == ()
 
