@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -12,6 +13,8 @@ from services.llm.vocabulary import Chat, Message, Role, Sampling
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant",
 }  # fmt: skip
+# JSON can hold half of a character; no model has a token for one.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class _Part(BaseModel):
@@ -71,10 +74,16 @@ class ChatBody(BaseModel):
         """The request in our words.
 
         Raises:
-            BadInput: it asks for something that this model does not do.
+            BadInput: it asks for something that this model does not do, or holds half a character.
         """
         self._refuse_the_unsupported()
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        messages = tuple(message.message() for message in self.messages)
+        if any(map(_HALF.search, (*(message.text for message in messages), *stops))):
+            raise BadInput(
+                "text_not_unicode", "The text holds half of a character.",
+                "An escape from \\ud800 to \\udfff stands for a character only as one of a pair.",
+            )  # fmt: skip
         given = {
             name: value
             for name in Sampling.__dataclass_fields__
@@ -82,7 +91,7 @@ class ChatBody(BaseModel):
         }
         most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
         return Chat(
-            messages=tuple(message.message() for message in self.messages),
+            messages=messages,
             sampling=Sampling(**given),
             max_tokens=most,
             stops=tuple(stops),

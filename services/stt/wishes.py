@@ -16,6 +16,8 @@ GENERIC_MODELS = frozenset({"", "whisper-1"})
 
 _LONGEST_PROMPT = 4_000
 _GRANULARITIES = frozenset({"word", "segment"})
+# JSON can hold half of a character; no model has a token for one.
+_HALF = re.compile("[\ud800-\udfff]")
 _LANGUAGE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]+)*", re.IGNORECASE)
 
 
@@ -60,6 +62,8 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise BadInput("invalid_request", f"The field {name} must be text.", "docs/api.md has it.")
+    if _HALF.search(value):
+        raise BadInput("text_not_unicode", f"The field {name} holds half of a character.")
     return value.strip()
 
 

@@ -105,6 +105,12 @@ def test_a_stop_text_ends_the_answer_even_in_pieces() -> None:
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "content_not_supported",
         ),
+        ({"messages": [{"role": "user", "content": "a\ud800"}]}, "text_not_unicode"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "\udfff"}]}]},
+            "text_not_unicode",
+        ),
+        ({"stop": ["x", "\ud800"]}, "text_not_unicode"),
     ],
 )
 def test_what_it_cannot_do_is_refused(fields: dict[str, object], code: str) -> None:

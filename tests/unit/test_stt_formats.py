@@ -137,6 +137,7 @@ def test_formats_with_times_ask_for_them(shape: str) -> None:
         ({"timestamp_granularities": ["letter"]}, "granularity_unknown"),
         ({"timestamp_granularities": {"word": 1}}, "granularity_unknown"),
         ({"prompt": "x" * 5000}, "prompt_too_long"),
+        ({"prompt": "x\ud800"}, "text_not_unicode"),
         ({"model": 7}, "invalid_request"),
     ],
 )
