@@ -180,6 +180,13 @@ def _write_logs(settings: Settings, secrets: list[str]) -> None:
         {"event": "asked", "nested": {"transcript": f"{CANARY} nested"}},
         {"event": "joined", "participant": "Berta Canary-Person", "room": "call-1"},
         {"event": "by link", "link": "Canary Waiting Room"},
+        {
+            "msg": "joined",
+            "room": 'Canary\'s "Room" 7',
+            "participantInit": {"Identity": "canary-1970"},
+        },
+        'Disconnected from room "Canary\'s \\"Room\\" 7"; canary-1970 left',
+        {"msg": "joined", "room": f"call-{'0' * 16}", "participant": "guest-0123456789ab"},
         "GET /rtc?access_token=eyJhbGciOi.eyJjYW5hcnki.canary",
         "Traceback: key earshot_canary0123456789abcdef",
         *(f"plain {secret} text" for secret in secrets),
@@ -211,6 +218,8 @@ async def test_the_bundle_has_what_helps_and_no_secret_no_word_no_name(panel: Pa
     assert found == []
     assert not [name for name, text in files.items() if any(secret in text for secret in secrets)]
     assert "harmless thing" in files["logs/agent.log"]
+    assert f"call-{'0' * 16}" in files["logs/agent.log"]
+    assert "guest-0123456789ab" in files["logs/agent.log"]
     assert "seats = 3" in files["settings.toml"]
     assert json.loads(files["versions.json"])["earshot"]
     assert {one["name"] for one in json.loads(files["doctor.json"])["checks"]} == set(checks.NAMES)

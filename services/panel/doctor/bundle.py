@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
@@ -20,7 +20,7 @@ from appliance import __version__, logs
 from appliance.errors import ApplianceError
 from appliance.gpu import GpuReader
 from appliance.host import HostReader
-from appliance.logfiles import LogFile, log_names, log_path
+from appliance.logfiles import LogFile, LogLine, log_names, log_path
 from appliance.settings import Settings
 from appliance.store import Store
 from appliance.supervision import read_records
@@ -30,6 +30,12 @@ LINES = 500
 _TAIL_BYTES = 256_000
 _LEAST_SECRET = 8
 _CALLS_LOOKED_AT = 500
+# Who is in which room, in the words of LiveKit, of its agents and of ours.
+_NAMING = frozenset({"room", "room_name", "participant", "participant_identity", "identity"})
+# What the box itself calls a room or a participant; "unresolved" is LiveKit's.
+_OUR_NAME = re.compile(
+    r"(?:call|ended|doctor|caller|guest)-[0-9a-f]{12,}|agent-AJ_[A-Za-z0-9]+|unresolved"
+)
 _API_KEY = re.compile(r"\bearshot_[A-Za-z0-9_-]{6,}")
 _LIBRARIES = (
     "livekit-agents", "livekit", "livekit-api", "faster-whisper", "ctranslate2", "llama-cpp-python",
@@ -39,8 +45,8 @@ _LIBRARIES = (
 _README = """\
 What an Earshot box says of itself, to be given to somebody who helps.
 
-Not in it: what was said in calls, passwords, keys, tokens, names of callers and of links, the
-values of secret settings. In it: addresses of the local network, names of models and of folders.
+Not in it: what was said in calls, passwords, keys, tokens, names of callers, of links and of
+rooms that have their own, the values of secret settings. In it: addresses of the local network, names of models and of folders.
 Look through it before you hand it on.
 
 doctor.json    the doctor's findings
@@ -64,7 +70,9 @@ def make_bundle(settings: Settings, store: Store, parts: dict[str, Any], toml: s
         parts: JSON files by name.
         toml: the settings without secrets.
     """
-    clean, unnamed = secret_cleaner(settings), name_cleaner(store)
+    clean = secret_cleaner(settings)
+    logged = {name: _lines(log_path(settings, name)) for name in log_names(settings)}
+    unnamed = name_cleaner(_names(store) | set(_logged_names(logged.values())))
     parts = {
         **parts,
         "versions.json": _versions(settings),
@@ -77,8 +85,8 @@ def make_bundle(settings: Settings, store: Store, parts: dict[str, Any], toml: s
             text = json.dumps(logs.clean(value), indent=2, default=str, ensure_ascii=False)
             bundle.writestr(name, clean(text))
         bundle.writestr("settings.toml", clean(toml))
-        for name in log_names(settings):
-            if text := _log_text(log_path(settings, name)):
+        for name, lines in logged.items():
+            if text := _log_text(lines):
                 bundle.writestr(f"logs/{name}.log", unnamed(clean(text)))
     return file.getvalue()
 
@@ -95,12 +103,14 @@ def secret_cleaner(settings: Settings) -> Cleaner:
     return clean
 
 
-def name_cleaner(store: Store) -> Cleaner:
-    """Takes callers' and links' names out of a text, where they stand as whole words."""
-    names = sorted(_names(store), key=len, reverse=True)
-    if not names:
+def name_cleaner(names: Iterable[str]) -> Cleaner:
+    """Takes these names out of a text, where they stand as whole words, also as JSON writes them."""
+    plain = {name.strip() for name in names if len(name.strip()) > 1}
+    written = plain | {json.dumps(name, ensure_ascii=False)[1:-1] for name in plain}
+    if not written:
         return lambda text: text
-    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, names)) + r")(?!\w)")
+    longest_first = sorted(written, key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
     return lambda text: pattern.sub(logs.REMOVED, text)
 
 
@@ -116,18 +126,37 @@ def _names(store: Store) -> set[str]:
     """Names of persons that the store knows: they may stand in a program's log by accident."""
     found: set[str] = set()
     try:
-        found |= {session.caller_name for session in store.sessions.list(_CALLS_LOOKED_AT)}
+        for session in store.sessions.list(_CALLS_LOOKED_AT):
+            found |= {session.caller_name, session.room_name}
         found |= {link.name for link in store.links.list()}
     except ApplianceError as error:
         log.warning("names_not_read", code=error.code)
-    return {name.strip() for name in found if len(name.strip()) > 1}
+    return {name for name in found if not _OUR_NAME.fullmatch(name)}
 
 
-def _log_text(path: Path) -> str:
+def _logged_names(logs_lines: Iterable[list[LogLine]]) -> Iterator[str]:
+    """Names that others gave to rooms and participants: the store forgets them, or never knew them."""
+    pending: list[Any] = [line.fields for lines in logs_lines for line in lines]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            names = (one for key, one in value.items() if str(key).lower() in _NAMING)
+            yield from (
+                name for name in names if isinstance(name, str) and not _OUR_NAME.fullmatch(name)
+            )
+
+
+def _lines(path: Path) -> list[LogLine]:
     try:
-        lines = LogFile(path, tail_bytes=_TAIL_BYTES).last()[-LINES:]
+        return LogFile(path, tail_bytes=_TAIL_BYTES).last()[-LINES:]
     except (ApplianceError, OSError):
-        return ""
+        return []
+
+
+def _log_text(lines: Iterable[LogLine]) -> str:
     kept = []
     for line in lines:
         cleaned = line.cleaned()
