@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.catalogue.entries import (
@@ -184,7 +185,9 @@ class Catalogue:
         digest = entry.pinned
         size = entry.size
         if found:
-            size = sum(path.stat().st_size for path in found.files.values())
+            # It may be deleted at this moment.
+            with suppress(FileNotFoundError):
+                size = sum(path.stat().st_size for path in found.files.values())
             if digest == "pinned at download" and len(found.expected()) == len(entry.files):
                 digest = "locked"
         return ModelStatus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from appliance.catalogue.lock import read_lock
 from appliance.catalogue.selection import Selection, write_selection
 from appliance.errors import ApplianceError
 from appliance.settings import Settings
+from services.panel.models import shelf
 from tests import ggufs
 from tests.models_fakes import API, FakeSource, models_panel, row, send, work
 from tests.panel_app import Panel, box_settings, stranger, until
@@ -132,6 +134,24 @@ async def test_what_serves_or_served_well_is_not_deleted(
     assert "spare" not in read_lock(settings.models_path).models
     assert (settings.models_path / "now" / "now.gguf").is_file()
     assert (await panel.http.delete(f"{API}/spare")).status_code == 404
+
+
+@pytest.mark.parametrize("moment", ["need_for", "shape_of_installed", "licence_of"])
+async def test_the_list_is_had_while_a_model_is_deleted(
+    moment: str, panel: Panel, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = ggufs.make(tmp_path / "good.gguf").read_bytes()
+    await send(panel, "spare", "gguf", good)
+    real = getattr(shelf, moment)
+
+    def deleted_before(*given: Any) -> Any:
+        shutil.rmtree(settings.models_path / "spare", ignore_errors=True)
+        return real(*given)
+
+    monkeypatch.setattr(shelf, moment, deleted_before)
+    answer = await panel.http.get("/models/parts/list")
+    assert answer.status_code == 200, answer.text
+    assert "smollm2-135m-instruct" in answer.text
 
 
 async def test_a_switch_is_begun_once_and_no_call_meanwhile(panel: Panel) -> None:

@@ -139,7 +139,14 @@ class Shelf:
             for place in {"ram", place_for(settings, task, gpu)}
         }
 
-        def view(status: ModelStatus) -> ModelView:
+        def view(status: ModelStatus) -> ModelView | None:
+            try:
+                return row(status)
+            except (NotFound, FileNotFoundError):
+                # It was deleted since the list was made.
+                return None
+
+        def row(status: ModelStatus) -> ModelView:
             need, shape, trouble = _known(settings, catalogue, status.id, gpu)
             place = need.place if need else "ram"
             fit = judge(need, free[status.task, place])
@@ -155,7 +162,7 @@ class Shelf:
             )
 
         with ThreadPoolExecutor(_READERS) as readers:
-            return list(readers.map(view, catalogue.list()))
+            return [found for found in readers.map(view, catalogue.list()) if found]
 
     def find(self, model_id: str) -> ModelView:
         """One model.
