@@ -246,7 +246,12 @@ async def test_only_so_many_are_under_way(tmp_path: Path) -> None:
         assert answer.headers["retry-after"]
         box.stt.go.set()
         assert [done.status_code for done in await asyncio.gather(*busy)] == [200] * most
-        assert counted._asked["stt"] == 0
+
+        async def free() -> bool:
+            return bool(counted._asked["stt"] == 0)
+
+        # The last byte is out before the service is told goodbye and the place is given back.
+        await eventually(free)
 
 
 async def test_the_models_of_all_three(tmp_path: Path) -> None:
