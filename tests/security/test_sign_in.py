@@ -67,9 +67,19 @@ async def test_a_wrong_link_sets_nothing(
 async def test_wrong_links_do_not_fill_the_audit_log(
     panel: Panel, browser: httpx.AsyncClient
 ) -> None:
-    for _ in range(5):
-        await browser.post("/set-up", data={"code": "x", "password": PASSWORD, "again": PASSWORD})
-    assert [row.action for row in panel.store.audit.list()[0]] == ["owner.set_up"]
+    wrong = {"code": "x", "password": PASSWORD, "again": PASSWORD}
+    tries = [await browser.post("/set-up", data=wrong) for _ in range(8)]
+    assert [one.status_code for one in tries] == [403] * 5 + [429] * 3
+    assert int(tries[-1].headers["retry-after"]) > 0
+    noted = [(row.action, row.result) for row in panel.store.audit.list()[0]]
+    assert noted == [("owner.set_up", "refused")] * 5
+    # The right one is not kept waiting, and afterwards nothing is written at all.
+    assert (await set_up(panel, browser)).status_code == 303
+    before = len(panel.store.audit.list()[0])
+    async with a_browser(panel, **{"X-Forwarded-For": "192.0.2.7"}) as other:
+        tries = [await other.post("/set-up", data=wrong) for _ in range(8)]
+        assert [one.status_code for one in tries] == [403] * 8
+    assert len(panel.store.audit.list()[0]) == before
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,8 +19,6 @@ from services.panel.access.audit import note
 from services.panel.access.identity import cookie_name, cookie_of, digest_of, is_secure
 from services.panel.access.passwords import Passwords, check_password
 from services.panel.access.throttle import EXEMPT, KNOWN_FOR_S, Places, wait_s
-
-_NOTED_EVERY_S = 60.0
 
 log = logs.get(__name__)
 
@@ -47,7 +44,6 @@ class Signing:
         self._settings = settings
         self._store = store
         self._passwords = Passwords()
-        self._refused_at = -_NOTED_EVERY_S
         self.places = Places(browser_key)
 
     async def is_claimed(self) -> bool:
@@ -64,10 +60,14 @@ class Signing:
 
         Raises:
             Refused: the link is wrong or used.
+            TooManyTries: wrong links were tried too often.
             BadInput: the password is no good.
         """
         if not await self.is_open(code):
-            await self._note_refused_link(request)
+            # Once a password is set a link opens nothing: no guess is worth a line on the disk.
+            if not await self.is_claimed():
+                await self._count(self.places.of(request.headers))
+                await note(request, "owner.set_up", result="refused")
             raise Refused(
                 "set_up_link_used", "This link is wrong, or it was used already.",
                 "`scripts/appliance admin reset`, typed on the box, prints a new one.",
@@ -78,13 +78,6 @@ class Signing:
         await asyncio.to_thread(forget_set_up_links, self._settings)
         await note(request, "owner.set_up", actor="owner")
         return await self._admit(request, kept)
-
-    async def _note_refused_link(self, request: Request) -> None:
-        """Once a minute: tries at links are not counted, and they must not fill the log."""
-        now = time.monotonic()
-        if now - self._refused_at >= _NOTED_EVERY_S:
-            self._refused_at = now
-            await note(request, "owner.set_up", result="refused")
 
     async def sign_in(self, request: Request, password: str) -> SignedIn:
         """Check the password and sign this browser in, under a new secret.
@@ -129,16 +122,7 @@ class Signing:
             WrongPassword: it is not the owner's.
         """
         place = self.places.of(request.headers)
-        wait: float = await asyncio.to_thread(
-            self._store.attempts.begin, place, partial(wait_s, place=place), EXEMPT
-        )
-        if wait > 0:
-            error = TooManyTries(
-                "too_many_tries", f"Too many tries. The next may be made in {_spoken(wait)}.",
-                "A forgotten password: `scripts/appliance admin reset`, typed on the box.",
-            )  # fmt: skip
-            error.retry_after_s = math.ceil(wait)
-            raise error
+        await self._count(place)
         kept = await asyncio.to_thread(self._store.owner.password_hash)
         if not await self._passwords.fits(kept, password) or kept is None:
             await note(request, action, result="refused")
@@ -149,6 +133,23 @@ class Signing:
             await asyncio.to_thread(self._store.owner.rehash, kept, newer)
             kept = newer
         return kept
+
+    async def _count(self, place: str) -> None:
+        """Count a try from here as failed, before it is judged.
+
+        Raises:
+            TooManyTries: too often.
+        """
+        wait: float = await asyncio.to_thread(
+            self._store.attempts.begin, place, partial(wait_s, place=place), EXEMPT
+        )
+        if wait > 0:
+            error = TooManyTries(
+                "too_many_tries", f"Too many tries. The next may be made in {_spoken(wait)}.",
+                "A forgotten password: `scripts/appliance admin reset`, typed on the box.",
+            )  # fmt: skip
+            error.retry_after_s = math.ceil(wait)
+            raise error
 
     async def _admit(self, request: Request, kept: str) -> SignedIn:
         """A new secret, whatever the browser brought: one that was planted is worth nothing."""
