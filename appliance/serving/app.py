@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import logs
@@ -185,6 +186,9 @@ class _Guard:
                 await response(scope, limited, noted)
             else:
                 await self.app(scope, limited, noted)
+        except ClientDisconnect:
+            # Gone in the middle of its body: nobody reads an answer, and nothing is broken.
+            log.debug("client_gone", path=scope["path"])
         except Exception as error:  # noqa: BLE001  the last catch: kind and place are logged
             log.error("unexpected", path=scope["path"], **described(error))
             if not begun:

@@ -14,12 +14,16 @@ from fastapi.responses import StreamingResponse
 
 from appliance import logs
 from appliance.errors import BadInput, NotReady
+from services.panel.access.principal import key_of
 
 TOPICS = frozenset({"box", "calls", "pull", "switch"})
 HEARTBEAT_S = 10.0
 LONGEST_S = 300.0
 """Then the page connects again, and whether it still may listen is asked again."""
 MOST_LISTENERS = 100
+OF_ALL_KEYS = 60
+"""The rest is for the owner's pages."""
+OF_ONE_KEY = 20
 _QUEUE = 100
 _RETRY_MS = 1000
 
@@ -38,8 +42,9 @@ class Event:
 class Subscription:
     """Events in their order, until the bus closes or this listener falls too far behind."""
 
-    def __init__(self, bus: Bus, topics: frozenset[str]) -> None:
+    def __init__(self, bus: Bus, topics: frozenset[str], key_id: str = "") -> None:
         self.topics = topics
+        self.key_id = key_id
         self._bus = bus
         self._loop = asyncio.get_running_loop()
         self._queue = asyncio.Queue[Event | None]()
@@ -116,9 +121,16 @@ class Bus:
         """Whether anybody listens to this topic."""
         return any(topic in listener.topics for listener in self._listeners)
 
-    def subscribe(self, *topics: str) -> Subscription:
+    def has_room(self, key_id: str = "") -> bool:
+        """Whether one more may listen: a program with this key, or the owner."""
+        of_keys = [listener.key_id for listener in self._listeners if listener.key_id]
+        return len(self._listeners) < MOST_LISTENERS and (
+            not key_id or (len(of_keys) < OF_ALL_KEYS and of_keys.count(key_id) < OF_ONE_KEY)
+        )
+
+    def subscribe(self, *topics: str, key_id: str = "") -> Subscription:
         """Listen from now on; iterate over it, and close it (``with``) when done."""
-        listener = Subscription(self, frozenset(topics))
+        listener = Subscription(self, frozenset(topics), key_id)
         if self._closed:
             listener.offer(None)
         else:
@@ -148,13 +160,14 @@ async def events(
             "topic_unknown", "There is no such topic.", f"There are {', '.join(sorted(TOPICS))}."
         )
     bus: Bus = request.app.state.bus
-    if len(bus) >= MOST_LISTENERS:
+    key_id = key_of(request)
+    if not bus.has_room(key_id):
         raise NotReady(
             "not_ready", "Too many pages are listening to this box.",
             "Close some of them.", can_retry=True,
         )  # fmt: skip
     return StreamingResponse(
-        stream(bus.subscribe(*wanted)),
+        stream(bus.subscribe(*wanted, key_id=key_id)),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import logs
@@ -82,6 +83,9 @@ class Guard:
             if started:
                 raise
             await turned_away(scope, error)(scope, receive, send_guarded)
+        except ClientDisconnect:
+            # Gone in the middle of its body: nobody reads an answer, and nothing is broken.
+            log.debug("client_gone", path=scope["path"])
         except Exception:
             # Whatever it was, its words stay in the log; the asker gets one sentence.
             log.exception("request_broken", path=scope["path"], method=scope["method"])

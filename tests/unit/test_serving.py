@@ -187,6 +187,37 @@ async def test_a_bug_of_ours_is_a_plain_500(
     assert "no such key" not in answer.text + capsys.readouterr().out
 
 
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_mistake_of_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service = Service(FakeEngine())
+
+    @service.app.post("/v1/raw")
+    async def raw(http: Request) -> Response:
+        return Response(await http.body())
+
+    parts: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/raw", "query_string": b"",
+        "headers": [(b"content-length", b"100")],
+    }  # fmt: skip
+    await service.app(scope, receive, send)
+    assert sent == []
+    assert "unexpected" not in capsys.readouterr().out
+
+
 async def test_unknown_priority_is_refused(serving: Serve) -> None:
     client = await serving(Service(FakeEngine()))
     await settled(client)

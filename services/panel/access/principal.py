@@ -37,6 +37,12 @@ class Principal:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
+def key_of(request: Request) -> str:
+    """Id of the key that a program sent; empty for the owner, the command, guests and strangers."""
+    found = principal_of(request)
+    return (found and found.key_id) or ""
+
+
 def principal_of(request: Request) -> Principal | None:
     """Who asks; None for a guest or a stranger."""
     found: Principal | None = getattr(request.state, "principal", None)

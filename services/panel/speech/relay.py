@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 
 import httpx
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from appliance import logs
 from appliance.errors import TooLarge
 from appliance.serving.requests import ClientGone
+from services.panel.access.principal import key_of
 from services.panel.speech.services import LOWEST, Service, Services, away
 
 log = logs.get(__name__)
@@ -32,7 +34,7 @@ async def relayed(http: Request, services: Services, service: Service, path: str
         ClientGone: the client closed its connection before there was an answer.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(services.place(service))
+        stack.enter_context(services.place(service, key_of(http)))
         body = _Body(http, services.body_bytes[service])
         headers = {name: http.headers[name] for name in _SENT_ON if name in http.headers}
         asked = services.client(service).build_request(
@@ -53,7 +55,7 @@ async def asked_instead(
         ClientGone: the client closed its connection before there was an answer.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(services.place(service))
+        stack.enter_context(services.place(service, key_of(http)))
         headers = {"Content-Type": "application/json", **LOWEST}
         asked = services.client(service).build_request(
             "POST", path, headers=headers, content=content
@@ -79,13 +81,17 @@ class _Body:
 
         Raises:
             TooLarge: it is over the limit.
+            ClientGone: the client closed its connection in the middle of it.
         """
         size = 0
-        async for part in self._http.stream():
-            size += len(part)
-            if size > self._most:
-                raise self._too_large()
-            yield part
+        try:
+            async for part in self._http.stream():
+                size += len(part)
+                if size > self._most:
+                    raise self._too_large()
+                yield part
+        except ClientDisconnect as error:
+            raise ClientGone("client_gone", "The client closed the connection.") from error
         self._whole.set()
 
     async def left(self) -> None:

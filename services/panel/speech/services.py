@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -27,6 +28,10 @@ _LONGEST_SILENCE_S = 3600.0
 _MODELS_WITHIN_S = 3.0
 # A recording lies in the ear's folder while it waits; so few that the disk stays the calls' own.
 _AT_ONCE: dict[Service, int] = {"stt": 4, "llm": 12, "tts": 12}
+# The rest is for the owner's own trials; a key that never ends its bodies stops neither these nor
+# another key.
+_OF_ALL_KEYS: dict[Service, int] = {"stt": 3, "llm": 10, "tts": 10}
+_OF_ONE_KEY: dict[Service, int] = {"stt": 2, "llm": 8, "tts": 8}
 LOWEST = {PRIORITY_HEADER: "background"}
 """Callers' work goes before all of this, and none of it is lost for that."""
 
@@ -37,6 +42,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self._clients = {name: _client(settings, name) for name in SERVICES}
         self._asked: dict[Service, int] = dict.fromkeys(SERVICES, 0)
+        self._by_keys: dict[Service, Counter[str]] = {name: Counter() for name in SERVICES}
         # As the services count for themselves; a character of JSON takes up to 12 bytes.
         self.body_bytes: dict[Service, int] = {
             "stt": settings.stt.max_upload_mb * _MIB + _FORM_BYTES,
@@ -49,22 +55,39 @@ class Services:
         return self._clients[service]
 
     @contextmanager
-    def place(self, service: Service) -> Iterator[None]:
+    def place(self, service: Service, key_id: str = "") -> Iterator[None]:
         """Count one request that is under way.
+
+        Args:
+            service: whom it asks.
+            key_id: of the program that asks; empty for the owner and the box itself.
 
         Raises:
             NotReady: there are too many (``busy``).
         """
-        if self._asked[service] >= _AT_ONCE[service]:
+        by_keys = self._by_keys[service]
+        full = self._asked[service] >= _AT_ONCE[service] or (
+            key_id != ""
+            and (
+                by_keys[key_id] >= _OF_ONE_KEY[service] or by_keys.total() >= _OF_ALL_KEYS[service]
+            )
+        )
+        if full:
             raise NotReady(
                 "busy", "Too many requests of other programs are under way.",
                 "Ask again in a moment.", can_retry=True,
             )  # fmt: skip
         self._asked[service] += 1
+        if key_id:
+            by_keys[key_id] += 1
         try:
             yield
         finally:
             self._asked[service] -= 1
+            if key_id:
+                by_keys[key_id] -= 1
+                if not by_keys[key_id]:
+                    del by_keys[key_id]
 
     async def models(self) -> list[dict[str, Any]]:
         """What the three of them serve, each with its task; one that is away is left out.
