@@ -218,7 +218,11 @@ class Caller:
         self, into: list[dict[str, Any]] | None
     ) -> Callable[[rtc.TextStreamReader, str], None]:
         async def read(reader: rtc.TextStreamReader) -> None:
-            text = await reader.read_all()
+            try:
+                text = await reader.read_all()
+            except rtc.StreamError:
+                # Its sender died while it sent; half a piece says nothing.
+                return
             if into is not None:
                 into.append(json.loads(text))
 

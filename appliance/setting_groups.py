@@ -7,6 +7,18 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 LONGEST_DRAIN_S = 120
+# Names that people who know the ecosystem will type.
+ALIASES = {
+    "LIVEKIT_URL": "livekit.url",
+    "LIVEKIT_API_KEY": "livekit.api_key",
+    "LIVEKIT_API_SECRET": "livekit.api_secret",
+    "LIVEKIT_ROOM_NAME": "livekit.room_name",
+    "LIVEKIT_TOKEN_TTL": "livekit.token_ttl_s",
+    "WHISPER_MODEL": "stt.model",
+    "WHISPER_DEVICE": "stt.device",
+    "WHISPER_COMPUTE_TYPE": "stt.compute_type",
+    "WHISPER_CACHE_DIR": "models_dir",
+}
 
 
 class Group(BaseModel):

@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from appliance.errors import BadSettings
 from appliance.setting_groups import (
+    ALIASES,
     LONGEST_DRAIN_S,
     AccessSettings,
     AgentSettings,
@@ -215,20 +216,6 @@ class Settings(BaseSettings):
         return [self.data_dir / "personas", PROJECT_DIR / "config" / "personas"]
 
 
-# Names that people who know the ecosystem will type.
-ALIASES = {
-    "LIVEKIT_URL": "livekit.url",
-    "LIVEKIT_API_KEY": "livekit.api_key",
-    "LIVEKIT_API_SECRET": "livekit.api_secret",
-    "LIVEKIT_ROOM_NAME": "livekit.room_name",
-    "LIVEKIT_TOKEN_TTL": "livekit.token_ttl_s",
-    "WHISPER_MODEL": "stt.model",
-    "WHISPER_DEVICE": "stt.device",
-    "WHISPER_COMPUTE_TYPE": "stt.compute_type",
-    "WHISPER_CACHE_DIR": "models_dir",
-}
-
-
 def load_settings() -> Settings:
     """Read defaults, settings.toml and the environment.
 
@@ -237,6 +224,9 @@ def load_settings() -> Settings:
     """
     _refuse_unknown_environment()
     path = _toml_path()
+    # The library passes over whatever is no file, and the box would run with other settings.
+    if os.path.lexists(path) and not path.is_file():
+        raise _unreadable(path)
     try:
         values: dict[str, Any] = {"data_dir": path.parent}
         _apply_aliases(values)
@@ -282,7 +272,7 @@ def least_settings() -> Settings:
 def _unreadable(path: Path) -> BadSettings:
     """Which of the two is at fault: a file's status needs its folder's permission alone."""
     try:
-        path.stat()
+        path.lstat()
     except OSError:
         return BadSettings(
             "data_folder_unusable", f"The data folder {path.parent} cannot be entered.",

@@ -18,6 +18,20 @@ def speech() -> list[dict[str, Any]]:
     return [entry for entry in entries if not entry.get("kind")]
 
 
+def in_order(said: list[str], heard: list[str], at_most: float) -> bool:
+    """Whether ``heard`` is all of ``said``, each once and nothing else, a few words apart.
+
+    A busy machine may hear one sentence as several; ``at_most`` is each sentence's error rate.
+    """
+    if not said or not heard:
+        return not said and not heard
+    return any(
+        error_rate(said[:1], [" ".join(heard[:pieces])]) <= at_most
+        and in_order(said[1:], heard[pieces:], at_most)
+        for pieces in range(1, len(heard) + 1)
+    )
+
+
 def error_rate(said: list[str], heard: list[str]) -> float:
     """Word error rate over all sentences, after Whisper's English normaliser."""
     normal = EnglishTextNormalizer()

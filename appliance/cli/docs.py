@@ -63,7 +63,8 @@ def pages() -> dict[Path, str]:
 
 def configuration_page() -> str:
     """The text of docs/configuration.md."""
-    from appliance.settings import ALIASES, setting_fields
+    from appliance.setting_groups import ALIASES
+    from appliance.settings import setting_fields
 
     aliases = {name: alias for alias, name in ALIASES.items()}
     parts = [_INTRODUCTION]

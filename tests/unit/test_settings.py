@@ -144,6 +144,19 @@ def test_a_long_path_gets_a_short_run_folder(
     assert load_settings().run_dir != first.run_dir
 
 
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe"])
+def test_a_settings_file_that_is_none_is_not_passed_over(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "settings.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "gone.toml")
+    with pytest.raises(BadSettings, match=r"settings\.toml cannot be read\."):
+        load_settings()
+
+
 def test_the_seal_takes_away_what_reaches_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LIVEKIT_DEV_MODE", "HTTPS_PROXY", "OPENAI_API_KEY", "LIVEKIT_REMOTE_EOT_URL"):
         monkeypatch.setenv(name, "x")
