@@ -34,7 +34,7 @@ _CALLS_LOOKED_AT = 500
 _NAMING = frozenset({"room", "room_name", "participant", "participant_identity", "identity"})
 # What the box itself calls a room or a participant; "unresolved" is LiveKit's.
 _OUR_NAME = re.compile(
-    r"(?:call|ended|doctor|caller|guest)-[0-9a-f]{12,}|agent-AJ_[A-Za-z0-9]+|unresolved"
+    r"(?:call|ended|(?:browser-)?doctor|caller|guest)-[0-9a-f]{12,}|agent-AJ_[A-Za-z0-9]+|unresolved"
 )
 _API_KEY = re.compile(r"\bearshot_[A-Za-z0-9_-]{6,}")
 _LIBRARIES = (
