@@ -61,9 +61,6 @@ async def _hang_up(panel: Panel, method: str, path: str, **headers: str) -> list
         ("POST", "/set-up", ""),
         ("POST", "/internal/livekit", ""),
         ("PUT", "/api/v1/models/uploads/half/gguf", "admin"),
-        ("POST", "/v1/audio/transcriptions", "speech"),
-        ("POST", "/v1/chat/completions", "speech"),
-        ("POST", "/v1/audio/speech", "speech"),
     ],
 )
 async def test_who_hangs_up_in_the_middle_of_a_body_is_no_mistake_of_ours(
@@ -74,8 +71,6 @@ async def test_who_hangs_up_in_the_middle_of_a_body_is_no_mistake_of_ours(
     assert not [one for one in sent if one.get("status") == 500]
     out = capsys.readouterr()
     assert "request_broken" not in out.out + out.err
-    services: Services = panel.app.state.services
-    assert set(services._asked.values()) == {0}
 
 
 async def test_a_key_that_listens_everywhere_leaves_room_for_the_owner(panel: Panel) -> None:

@@ -254,6 +254,36 @@ async def test_only_so_many_are_under_way(tmp_path: Path) -> None:
         await eventually(free)
 
 
+@pytest.mark.parametrize("path", [HEAR, CHAT, SPEAK])
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_mistake_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    async with bench(tmp_path) as box:
+        service = {HEAR: box.stt, CHAT: box.llm, SPEAK: box.tts}[path]
+        asked = box.panel.app.state.services._asked
+        _reader, writer = await asyncio.open_unix_connection(
+            str(box.panel.desk.settings.socket("panel"))
+        )
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+            f"Authorization: {box.http.headers['authorization']}\r\n\r\n{{".encode()
+        )
+
+        async def begun() -> bool:
+            return service.received == 1
+
+        await eventually(begun)
+        writer.close()
+        await asyncio.wait_for(service.left.wait(), 15)
+
+        async def free() -> bool:
+            return set(asked.values()) == {0}
+
+        await eventually(free)
+    out = capsys.readouterr()
+    assert "request_broken" not in out.out + out.err
+
+
 async def test_the_models_of_all_three(tmp_path: Path) -> None:
     async with bench(tmp_path) as box:
         listed = (await box.http.get("/v1/models")).json()
