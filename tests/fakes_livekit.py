@@ -40,12 +40,14 @@ class FakeRooms:
     shared: set[str] = field(default_factory=set)
     said: list[tuple[str, str, str]] = field(default_factory=list)
     notified: list[tuple[str, str]] = field(default_factory=list)
+    calls: dict[str, str] = field(default_factory=dict)
     visitors: list[Visitor] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def join(self, room: str, identity: str) -> None:
-        """Someone comes in."""
+    def join(self, room: str, identity: str, session_id: str = "") -> None:
+        """Someone comes in, with a token of this call."""
         self.rooms[room].add(identity)
+        self.calls[identity] = session_id
 
     def leave(self, room: str, identity: str) -> None:
         """Someone goes."""
@@ -71,10 +73,10 @@ class FakeRooms:
             await asyncio.Event().wait()
         return set(self.rooms)
 
-    async def identities(self, room: str) -> set[str]:
-        """Who is there."""
+    async def people(self, room: str) -> dict[str, str]:
+        """Who is there, by the token of which call."""
         self._answer()
-        return set(self.rooms.get(room, set()))
+        return {name: self.calls.get(name, "") for name in self.rooms.get(room, set())}
 
     async def dispatch(self, room: str, metadata: str) -> str:
         """Note that an agent was sent for."""

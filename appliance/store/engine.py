@@ -14,6 +14,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DBAPIError,
+    IntegrityError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
@@ -127,7 +128,7 @@ def explain(error: SQLAlchemyError) -> ApplianceError:
             "Check that the data folder can be written and that no other program holds it.",
             can_retry=True,
         )  # fmt: skip
-    if not isinstance(error, DatabaseError):
+    if isinstance(error, IntegrityError) or not isinstance(error, DatabaseError):
         return ApplianceError(
             "database_refused", "The database could not do what was asked.",
             "`scripts/appliance logs` shows what; this is a mistake of ours.",

@@ -64,6 +64,7 @@ class SessionRow(Base):
     caller_note: Mapped[str] = mapped_column(Text, default="")
     owner_thumb: Mapped[int | None]
     owner_note: Mapped[str] = mapped_column(Text, default="")
+    key_id: Mapped[str | None] = mapped_column(String(32))
 
 
 class TurnRow(Base):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 log = logs.get(__name__)
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 

@@ -30,6 +30,15 @@ class Visit:
     max_s: int | None = None
     """Longest duration in seconds, where it is shorter than the box's own limit."""
     text_only: bool = False
+    key_id: str | None = None
+    """The key of the program that made the call."""
+
+    @property
+    def holder(self) -> str:
+        """Whose places in the queue are counted together; empty: the owner's and the command's."""
+        if self.link_id is not None:
+            return f"link {self.link_id}"
+        return "" if self.key_id is None else f"key {self.key_id}"
 
 
 PAGE_VISIT = Visit("page")
@@ -60,6 +69,8 @@ class Session:
     caller_note: str = ""
     owner_thumb: int | None = None
     owner_note: str = ""
+    key_id: str | None = None
+    """The key of the program that made the call."""
 
     @property
     def is_open(self) -> bool:

@@ -21,7 +21,8 @@ UNPOLLED_S = 15.0
 HOLD_S = 30.0
 """How long a seat is held for the one whose turn it is."""
 MOST_WAITING = 100
-MOST_OF_ONE_LINK = 20
+MOST_OF_ONE = 20
+"""Places of one link or one key."""
 # A full box is asked by many at once; a seat that came free is seen this much later at most.
 _KEPT_S = 0.25
 
@@ -55,7 +56,7 @@ class Place:
 @dataclass(eq=False)
 class _Ticket:
     id: str
-    link_id: str | None
+    holder: str
     seen_at: float
     called_at: float | None = None
 
@@ -83,14 +84,14 @@ class Queue:
         self._counting: asyncio.Future[int] | None = None
 
     @asynccontextmanager
-    async def seat(self, ticket_id: str | None, link_id: str | None = None) -> AsyncIterator[None]:
+    async def seat(self, ticket_id: str | None, holder: str = "") -> AsyncIterator[None]:
         """One seat is kept for the one who asked while they take it in the store.
 
         Raises:
             BoxFull: there is none for them yet.
             NotFound: there is no such ticket.
         """
-        ticket = None if ticket_id is None else await self._called(ticket_id, link_id)
+        ticket = None if ticket_id is None else await self._called(ticket_id, holder)
         if ticket is None:
             await self._first_count()
             self.refuse_at_once(ticket_id)
@@ -126,21 +127,22 @@ class Queue:
                 self._count_soon()
             raise BoxFull(self.seats, len(self._waiting()))
 
-    def wait(self, link_id: str | None = None) -> Place | None:
+    def wait(self, holder: str = "", most: int = MOST_OF_ONE) -> Place | None:
         """A place at the end of the line; None if the line is too long.
 
         Args:
-            link_id: the join link of the guest who waits.
+            holder: the link or the key of the one who waits; empty: the owner.
+            most: how many places this holder may have.
         """
         self._drop_the_gone()
-        of_link = sum(1 for one in self._tickets.values() if one.link_id == link_id)
-        if len(self._tickets) >= MOST_WAITING or (link_id and of_link >= MOST_OF_ONE_LINK):
+        theirs = sum(1 for one in self._tickets.values() if one.holder == holder)
+        if len(self._tickets) >= MOST_WAITING or (holder and theirs >= min(most, MOST_OF_ONE)):
             return None
-        ticket = _Ticket(secrets.token_urlsafe(16), link_id, self._clock())
+        ticket = _Ticket(secrets.token_urlsafe(16), holder, self._clock())
         self._tickets[ticket.id] = ticket
         return self._place(ticket)
 
-    async def look(self, ticket_id: str, link_id: str | None = None) -> Place:
+    async def look(self, ticket_id: str, holder: str = "") -> Place:
         """Where this ticket stands now; keeps it alive.
 
         Raises:
@@ -148,15 +150,15 @@ class Queue:
         """
         async with self._lock:
             self._drop_the_gone()
-            ticket = self._find(ticket_id, link_id)
+            ticket = self._find(ticket_id, holder)
             ticket.seen_at = self._clock()
             await self._settle()
-            return self._place(self._find(ticket_id, link_id))
+            return self._place(self._find(ticket_id, holder))
 
-    def leave(self, ticket_id: str, link_id: str | None = None) -> None:
+    def leave(self, ticket_id: str, holder: str = "") -> None:
         """Give a place up; no error if it is gone already."""
         found = self._tickets.get(ticket_id)
-        if found is not None and found.link_id == link_id:
+        if found is not None and found.holder == holder:
             del self._tickets[ticket_id]
 
     def ended(self) -> None:
@@ -171,11 +173,11 @@ class Queue:
         held = len(self._tickets) - waiting
         return {"seats": self.seats, "open": self._open, "held": held, "waiting": waiting}
 
-    async def _called(self, ticket_id: str, link_id: str | None) -> _Ticket:
+    async def _called(self, ticket_id: str, holder: str) -> _Ticket:
         """Take this ticket out of the line if its turn has come."""
         async with self._lock:
             await self._settle()
-            ticket = self._find(ticket_id, link_id)
+            ticket = self._find(ticket_id, holder)
             if ticket.called_at is None:
                 raise BoxFull(self.seats, self._before(ticket))
             return self._tickets.pop(ticket_id)
@@ -217,6 +219,14 @@ class Queue:
             late = ticket.called_at is not None and now - ticket.called_at > HOLD_S
             if late or now - ticket.seen_at > UNPOLLED_S:
                 del self._tickets[ticket.id]
+                if ticket.called_at is not None and ticket.holder:
+                    self._to_the_end(ticket.holder)
+
+    def _to_the_end(self, holder: str) -> None:
+        """A seat was held for nothing: whoever else waits comes before this holder's next."""
+        for ticket in self._waiting():
+            if ticket.holder == holder:
+                self._tickets[ticket.id] = self._tickets.pop(ticket.id)
 
     def _waiting(self) -> list[_Ticket]:
         return [ticket for ticket in self._tickets.values() if ticket.called_at is None]
@@ -228,9 +238,9 @@ class Queue:
         called = ticket.called_at is not None
         return Place(ticket.id, 0 if called else self._before(ticket), called)
 
-    def _find(self, ticket_id: str, link_id: str | None) -> _Ticket:
+    def _find(self, ticket_id: str, holder: str) -> _Ticket:
         found = self._tickets.get(ticket_id)
-        if found is None or found.link_id != link_id:
+        if found is None or found.holder != holder:
             raise NotFound(
                 "ticket_unknown", "This place in the line is gone.", "Ask for a call again."
             )

@@ -57,6 +57,8 @@ class Call:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     told: set[str] = field(default_factory=set)
     """Notices about the end of this call that were given."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Identities that tokens of this call were made for, and the key of each; empty: no key."""
 
     def __post_init__(self) -> None:
         # The stored name may be given to a later call once this one has ended.

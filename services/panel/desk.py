@@ -16,7 +16,7 @@ from appliance.store import EndState, Session, Store
 from appliance.store.vocabulary import PAGE_VISIT, Visit
 from services.panel.admission import Queue
 from services.panel.calls import Book, Call, Clock, Job, dispatch_metadata
-from services.panel.rooms import JoinToken, Rooms, Visitor, caller_identity
+from services.panel.rooms import CALL_ATTRIBUTE, JoinToken, Rooms, Visitor, caller_identity
 
 # A dispatch that is this young may still bring its agent; a second would bring a second one.
 _DISPATCH_PATIENCE_S = 4.0
@@ -68,7 +68,7 @@ class Desk:
             LinkOver: the visit's link opens no more calls.
             NotReady: every seat is taken, or the media server does not answer.
         """
-        async with self.queue.seat(ticket, visit.link_id):
+        async with self.queue.seat(ticket, visit.holder):
             # Not before: of the many who ask a full box at once, none is to wait for this file.
             found = await asyncio.to_thread(self.persona, persona)
             session = await asyncio.to_thread(
@@ -84,6 +84,10 @@ class Desk:
         try:
             await self._make_room(call)
             await self._dispatch(call, resumed=False)
+            if self.book.get(session.id) is not call:
+                # It was ended before its room was there to be closed.
+                await self.close_room(call)
+                raise Refused("call_over", "This call has ended.", "Open a new one.")
         except ApplianceError as error:
             await self.end(session.id, EndState.FAILED, error.code)
             raise
@@ -114,10 +118,9 @@ class Desk:
 
     def token(self, session: Session, name: str = "") -> JoinToken:
         """The way in for the one caller of this call."""
-        identity = caller_identity(session.id)
-        return self.rooms.token(
-            session.room_name, Visitor(identity, name, speaks=not session.text_only)
-        )
+        identity, attributes = caller_identity(session.id), {CALL_ATTRIBUTE: session.id}
+        visitor = Visitor(identity, name, speaks=not session.text_only, attributes=attributes)
+        return self.rooms.token(session.room_name, visitor)
 
     async def tell(self, call: Call, code: str) -> None:
         """Let the call's agent say one of its recordings; silent if there is no agent."""
@@ -192,7 +195,7 @@ class Desk:
             # The media server has just been restarted; the watch makes the room again.
             self.news.set()
             return False
-        call.see(await self.rooms.identities(call.room))
+        call.see(set(await self.rooms.people(call.room)))
         return await self.send_agent(call, asked=True)
 
     async def close_room(self, call: Call) -> None:

@@ -12,7 +12,7 @@ from appliance.store import Session
 from appliance.store.vocabulary import Visit
 from services.panel.access import principal_of
 from services.panel.access.identity import is_secure
-from services.panel.admission import HOLD_S, POLL_S, BoxFull, Place
+from services.panel.admission import HOLD_S, MOST_OF_ONE, POLL_S, BoxFull, Place
 from services.panel.desk import Desk
 from services.panel.readiness import Readiness
 from services.panel.rooms import JoinToken
@@ -22,7 +22,7 @@ TICKET = r"^[A-Za-z0-9_-]{22}$"
 OPENING_ERRORS: Responses = {
     400: {"description": "`bad_request`"},
     401: {"description": "`not_signed_in`"},
-    403: {"description": "`scope_missing`, `persona_model_not_loaded`"},
+    403: {"description": "`scope_missing`, `persona_model_not_loaded`, `call_over`"},
     404: {"description": "`persona_unknown`, `persona_voice_missing`, `ticket_unknown`"},
     413: {"description": "`body_too_large`"},
     503: {"description": "`box_full`, `not_ready` or `livekit_unavailable`, with Retry-After."},
@@ -47,8 +47,8 @@ class Opened(BaseModel):
     token: str
     expires_at: str
     """Until when the token may be used to join."""
-    max_s: int | None
-    """Longest duration of this call in seconds; null: the box's own limit alone."""
+    max_s: int
+    """Longest duration of this call in seconds: the link's or the box's limit, the shorter one."""
     text_only: bool
 
 
@@ -88,6 +88,8 @@ class Wish:
     ticket: str | None = None
     queue: bool = False
     room_name: str = ""
+    places: int = MOST_OF_ONE
+    """How many places in the queue the visit's link or key may have."""
 
 
 async def open_call(request: Request, wish: Wish) -> Session:
@@ -106,28 +108,29 @@ async def open_call(request: Request, wish: Wish) -> Session:
         )
     except BoxFull as full:
         if wish.queue and wish.ticket is None:
-            full.place = desk.queue.wait(wish.visit.link_id)
+            full.place = desk.queue.wait(wish.visit.holder, wish.places)
         raise
 
 
 def opened(request: Request, session: Session, join: JoinToken) -> Opened:
     """The answer to whoever asked for this call."""
+    limit_s = desk_of(request).settings.agent.max_call_s
     return Opened(
         session_id=session.id,
         room_name=session.room_name,
         url=media_url(request),
         token=join.token,
         expires_at=join.expires_at.isoformat(),
-        max_s=session.max_s,
+        max_s=min(session.max_s or limit_s, limit_s),
         text_only=session.text_only,
     )
 
 
-def visit_of(request: Request, caller_name: str) -> Visit:
+def visit_of(request: Request, caller_name: str = "") -> Visit:
     """How somebody who is signed in comes to a call."""
     principal = principal_of(request)
     origin = _ORIGINS[principal.kind] if principal else "page"
-    return Visit(origin, caller_name)
+    return Visit(origin, caller_name, key_id=principal.key_id if principal else None)
 
 
 def media_url(request: Request) -> str:

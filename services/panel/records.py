@@ -10,11 +10,12 @@ from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance import logs, transcripts
-from appliance.errors import ApplianceError, BadInput
+from appliance.errors import ApplianceError, BadInput, Refused
 from appliance.personas import PersonaName
 from appliance.store import Session, Store, Turn
 from appliance.store.calls import LONGEST_NOTE, Page, Side
 from appliance.store.searching import Judged, Wanted
+from services.panel.access import Scope, principal_of
 from services.panel.access.audit import note
 from services.panel.desk import Desk
 from services.panel.purge import Deletion, Purge
@@ -138,6 +139,23 @@ async def judge(store: Store, session_id: str, side: Side, feedback: Feedback) -
         store.calls.judge, session_id, side, thumb=feedback.thumb, note=feedback.note
     )
     return await asyncio.to_thread(store.sessions.get, session_id)
+
+
+async def own_call(request: Request, session_id: str) -> Session:
+    """A call that whoever asks may end and judge as its caller: a key only those it made.
+
+    Raises:
+        NotFound: there is no such call.
+        Refused: it is somebody else's.
+    """
+    session = await asyncio.to_thread(store_of(request).sessions.get, session_id)
+    principal = principal_of(request)
+    if principal and not principal.may(Scope.ADMIN) and session.key_id != principal.key_id:
+        raise Refused(
+            "call_of_another", "This call was not made with this key.",
+            "Use the key that made it, or one with the scope admin.",
+        )  # fmt: skip
+    return session
 
 
 async def end(request: Request, session_id: str) -> Session:

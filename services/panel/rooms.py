@@ -20,6 +20,8 @@ AGENT_NAME = "appliance"
 AGENT_PREFIX = "agent-"
 OUTSIDE_AGENT_PREFIX = "external-"
 """Agents of somebody else, let in beside the box's own; they are no callers."""
+CALL_ATTRIBUTE = "earshot.call"
+"""Says which call a token is for: a room's name may be given to a later one."""
 SAY_TOPIC = "appliance.say"
 # LiveKit answers in milliseconds; CreateDispatch waits for a worker.
 _TIMEOUT_S = 3.0
@@ -76,8 +78,8 @@ class Rooms(Protocol):
     async def names(self) -> set[str]:
         """Every room there is."""
 
-    async def identities(self, room: str) -> set[str]:
-        """Who is in the room; nobody if there is no such room."""
+    async def people(self, room: str) -> dict[str, str]:
+        """Who is in the room, each with the call of their token if it names one."""
 
     async def dispatch(self, room: str, metadata: str) -> str:
         """Send an agent into an existing room; the dispatch's id."""
@@ -121,9 +123,8 @@ class LiveKitRooms:
         self._keys = keys
         self._worker = worker
         self._ttl = datetime.timedelta(seconds=token_ttl_s)
-        self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), trust_env=False
-        )
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        self._http = aiohttp.ClientSession(timeout=timeout, trust_env=False)
         # Failover would look for other regions of its maker's cloud.
         self._livekit = api.LiveKitAPI(
             url, keys.api_key, keys.api_secret, session=self._http, failover=False
@@ -145,19 +146,17 @@ class LiveKitRooms:
         found = await _answered(self._livekit.room.list_rooms(api.ListRoomsRequest()))
         return {room.name for room in found.rooms}
 
-    async def identities(self, room: str) -> set[str]:
-        """Who is in the room; nobody if there is no such room."""
+    async def people(self, room: str) -> dict[str, str]:
+        """Who is in the room, each with the call of their token if it names one."""
         request = api.ListParticipantsRequest(room=room)
         found = await _answered(self._livekit.room.list_participants(request))
-        gone = api.ParticipantInfo.State.DISCONNECTED
-        return {person.identity for person in found.participants if person.state != gone}
+        here = [one for one in found.participants if one.state != api.ParticipantInfo.DISCONNECTED]
+        return {one.identity: one.attributes.get(CALL_ATTRIBUTE, "") for one in here}
 
     async def dispatch(self, room: str, metadata: str) -> str:
         """Send an agent into an existing room; the dispatch's id."""
-        request = api.CreateAgentDispatchRequest(
-            agent_name=AGENT_NAME, room=room, metadata=metadata
-        )
-        made = await _answered(self._livekit.agent_dispatch.create_dispatch(request))
+        wanted = api.CreateAgentDispatchRequest(agent_name=AGENT_NAME, room=room, metadata=metadata)
+        made = await _answered(self._livekit.agent_dispatch.create_dispatch(wanted))
         return made.id
 
     async def taken(self, room: str, dispatch_id: str) -> bool:
@@ -183,9 +182,9 @@ class LiveKitRooms:
 
     async def remove(self, room: str, identity: str) -> None:
         """Put someone out of the room; no error if they are not there."""
-        request = api.RoomParticipantIdentity(room=room, identity=identity)
+        who = api.RoomParticipantIdentity(room=room, identity=identity)
         try:
-            await _answered(self._livekit.room.remove_participant(request))
+            await _answered(self._livekit.room.remove_participant(who))
         except _NotThere:
             log.debug("participant_already_gone", room=room, identity=identity)
 

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -15,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from appliance.errors import BadInput, NotFound, Refused
 from appliance.personas import PersonaName
 from appliance.store import Session
-from appliance.store.vocabulary import Visit
 from services.panel.access import Scope, principal_of
 from services.panel.access.audit import note
-from services.panel.opening import Wish, desk_of, media_url, open_call
+from services.panel.calls import Call
+from services.panel.opening import Wish, desk_of, media_url, open_call, visit_of
 from services.panel.rooms import (
     AGENT_NAME,
+    CALL_ATTRIBUTE,
     OUTSIDE_AGENT_PREFIX,
     JoinToken,
     Visitor,
@@ -31,7 +33,9 @@ from services.panel.rooms import (
 LONGEST_TTL_S = 86_400
 METADATA_BYTES = 4096
 _ATTRIBUTES = 32
-OWN_ROOMS = "call-"
+_KEPT = ("lk.", "earshot.")
+OWN_ROOMS = ("call-", "ended-", "doctor-")
+"""How rooms' names begin that the box gives by itself."""
 _PERSONA = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 RoomName = Annotated[
@@ -79,8 +83,8 @@ class TokenRequest(BaseModel):
         identity = self.participant_identity or ""
         if identity and not is_caller(identity):
             raise ValueError("participant_identity: this beginning is kept for agents")
-        if any(name.startswith("lk.") for name in self.participant_attributes or {}):
-            raise ValueError("participant_attributes: names with lk. are kept for LiveKit")
+        if any(name.startswith(_KEPT) for name in self.participant_attributes or {}):
+            raise ValueError("participant_attributes: names with lk. and earshot. are kept")
         return self
 
 
@@ -125,14 +129,17 @@ async def caller_token(request: Request, wanted: TokenRequest, ttl_s: int | None
         if room:
             session = await _open_call_in(request, room)
         if session is None:
-            wish = Wish(persona, Visit("token", name), room_name=room)
+            visit = replace(visit_of(request, name), origin="token")
+            wish = Wish(persona, visit, room_name=room)
             session = await open_call(request, wish)
             identity = wanted.participant_identity or caller_identity(session.id)
         else:
             identity = wanted.participant_identity or f"guest-{secrets.token_hex(6)}"
+        _name(request, desk.book.add(session), identity)
+    attributes = {**(wanted.participant_attributes or {}), CALL_ATTRIBUTE: session.id}
     visitor = Visitor(
         identity, name, lasting_s, metadata=wanted.participant_metadata or "",
-        attributes=wanted.participant_attributes or {},
+        attributes=attributes,
     )  # fmt: skip
     join = desk.rooms.token(session.room_name, visitor)
     await note(request, "token.minted", object=session.id, room=session.room_name)
@@ -153,7 +160,8 @@ async def agent_token(request: Request, wanted: AgentTokenRequest) -> Token:
             "room_unknown", "There is no call in this room.", "Look at /api/v1/sessions."
         )
     identity = OUTSIDE_AGENT_PREFIX + (wanted.identity or secrets.token_hex(6))
-    visitor = Visitor(identity, wanted.name, lasting_s, is_agent=True)
+    attributes = {CALL_ATTRIBUTE: session.id}
+    visitor = Visitor(identity, wanted.name, lasting_s, is_agent=True, attributes=attributes)
     join = desk.rooms.token(session.room_name, visitor)
     await note(request, "agent_token.minted", object=session.id, room=session.room_name)
     return _token(request, session, identity, join)
@@ -165,16 +173,32 @@ async def _open_call_in(request: Request, room: str) -> Session | None:
     Raises:
         Refused: it is no call of tokens, or a name that the box gives by itself.
     """
-    session = await asyncio.to_thread(desk_of(request).store.sessions.in_room, room)
-    if session is not None and session.is_open:
+    if not room.startswith(OWN_ROOMS):
+        session = await asyncio.to_thread(desk_of(request).store.sessions.in_room, room)
+        if session is None or not session.is_open:
+            return None
         if session.origin == "token":
             return session
-    elif not room.startswith(OWN_ROOMS):
-        return None
     raise Refused(
         "room_taken", "This room is not open to tokens.",
         "Leave the room's name out, or choose another one.",
     )  # fmt: skip
+
+
+def _name(request: Request, call: Call, identity: str) -> None:
+    """Note whose this identity is: LiveKit would put the first one out for a second.
+
+    Raises:
+        Refused: it belongs to another key.
+    """
+    principal = principal_of(request)
+    key = (principal and principal.key_id) or ""
+    if call.names.get(identity, key) != key and not (principal and principal.may(Scope.ADMIN)):
+        raise Refused(
+            "identity_taken", "Another key made a token for this identity in this call.",
+            "Leave the identity out, or choose another one.",
+        )  # fmt: skip
+    call.names[identity] = key
 
 
 def _persona(wanted: TokenRequest, default: str) -> str:

@@ -126,7 +126,7 @@ class Watch:
             if call.room not in rooms:
                 await self._make_again(call)
                 return
-            identities = await self._desk.rooms.identities(call.room)
+            identities = await self._own_people(call)
             call.see(identities)
             if await self._ended(call, any(map(is_caller, identities))):
                 return
@@ -136,6 +136,17 @@ class Watch:
                 await self._send_or_give_up(call)
         except ApplianceError as error:
             log.warning("call_not_mended", session=call.session.id, code=error.code)
+
+    async def _own_people(self, call: Call) -> set[str]:
+        """Who is in the room; whoever came by a token of an earlier call is put out first."""
+        own = set()
+        for identity, session_id in (await self._desk.rooms.people(call.room)).items():
+            if session_id in ("", call.session.id):
+                own.add(identity)
+                continue
+            await self._desk.rooms.remove(call.room, identity)
+            log.warning("token_of_another_call", session=call.session.id, other=session_id)
+        return own
 
     async def _make_again(self, call: Call) -> None:
         """LiveKit was restarted and has forgotten the room; all its people are still out there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,28 @@ async def test_two_people_meet_in_a_room_that_is_used_again(box: Box) -> None:
     assert await status_of(box, third["participant_token"]) == 200
     ended = (await box.http.get(f"{SESSIONS}/{first['session_id']}")).json()
     assert ended["state"] == "completed"
+
+
+async def test_a_token_of_the_last_call_is_put_out_of_the_next(box: Box) -> None:
+    old = await token(box, room_name="lobby", participant_identity="ben")
+    await box.http.post(f"{SESSIONS}/{old['session_id']}/end")
+    new = await token(box, room_name="lobby", participant_identity="ann")
+    ann, ben = rtc.Room(), rtc.Room()
+    put_out = asyncio.Event()
+    ben.on("disconnected", lambda _reason: put_out.set())
+    try:
+        await ann.connect(box.settings.livekit_url, new["participant_token"])
+        await ben.connect(box.settings.livekit_url, old["participant_token"])
+        await asyncio.wait_for(put_out.wait(), 10)
+
+        async def alone() -> bool:
+            return not ann.remote_participants
+
+        await eventually(alone, 10, "ben's going")
+        assert ann.isconnected()
+    finally:
+        await ann.disconnect()
+        await ben.disconnect()
 
 
 async def test_who_may_only_write_cannot_publish_a_microphone(box: Box) -> None:

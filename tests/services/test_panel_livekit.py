@@ -86,7 +86,7 @@ async def test_a_dispatch_that_no_worker_takes_is_known_as_such(box: Box) -> Non
         dispatch_id = await rooms.dispatch(made["room_name"], "{}")
         assert not await rooms.taken(made["room_name"], dispatch_id)
         assert not await rooms.taken(made["room_name"], "nobody")
-        assert await rooms.identities("call-nobody") == set()
+        assert await rooms.people("call-nobody") == {}
         await rooms.remove(made["room_name"], "agent-nobody")
         await rooms.delete("call-nobody")
     finally:

@@ -207,7 +207,7 @@ async def test_deletion_of_many_must_be_said(panel: Panel) -> None:
     ("scope", "may"),
     [
         ("read", {"search", "read", "export"}),
-        ("calls", {"caller feedback"}),
+        ("calls", set[str]()),
         ("speech", set[str]()),
         ("admin", {"search", "read", "export", "caller feedback", "judge", "end", "delete",
                    "delete all"}),

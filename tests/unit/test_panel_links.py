@@ -314,3 +314,25 @@ async def test_the_owners_page_makes_and_takes_back(panel: Panel) -> None:
     assert "taken back" in (await panel.http.get("/access")).text
     assert (await panel.http.post(f"/access/links/{link.id}/delete")).status_code == 204
     assert panel.store.links.list() == []
+
+
+async def test_a_call_that_is_ended_before_its_room_is_there_is_not_built(
+    panel: Panel, guest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await make(panel)
+    making, go_on, create = asyncio.Event(), asyncio.Event(), panel.rooms.create
+
+    async def slow(room: str, *, shared: bool = False) -> None:
+        making.set()
+        await go_on.wait()
+        await create(room, shared=shared)
+
+    monkeypatch.setattr(panel.rooms, "create", slow)
+    asked = asyncio.create_task(call(guest, link["token"]))
+    await making.wait()
+    await panel.http.post(f"{LINKS}/{link['id']}/revoke", json={"end_calls": True})
+    go_on.set()
+    answer = await asked
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "call_over")
+    assert panel.rooms.rooms == {}
+    assert (await panel.desk.queue.line())["open"] == 0

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.errors import NotFound
 from appliance.setting_groups import AgentSettings
 from appliance.store import EndState
 from services.panel import admission
+from services.panel.admission import MOST_OF_ONE, Queue
 from services.panel.watch import NEVER_JOINED_S
-from tests.panel_app import SESSIONS, Panel, box_settings, running_panel, wait
+from tests.fakes_livekit import ManualClock
+from tests.panel_app import SESSIONS, Panel, box_settings, running_panel, stranger, wait
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
@@ -137,6 +141,56 @@ async def test_the_line_is_not_endless(panel: Panel) -> None:
     assert answer.status_code == 503
     assert answer.json()["error"]["before_you"] == admission.MOST_WAITING
     assert "queue" not in answer.json()
+
+
+async def test_a_link_has_no_more_places_than_uses_left(panel: Panel) -> None:
+    link = await panel.http.post("/api/v1/links", json={"name": "One", "uses": 2})
+    guest = {"X-Earshot-Guest": link.json()["url"].rpartition("/")[2]}
+    await panel.open()
+    async with stranger(panel, **guest) as client:
+        asked = [await client.post("/api/v1/guest/sessions", json={"queue": True}) for _ in "123"]
+    assert ["queue" in answer.json() for answer in asked] == [True, True, False]
+    assert (await panel.desk.queue.line())["waiting"] == 2
+
+
+async def test_a_key_has_its_own_places_and_no_more(panel: Panel) -> None:
+    made = await panel.http.post("/api/v1/keys", json={"name": "app", "scopes": ["calls"]})
+    await panel.open()
+    async with stranger(panel, Authorization=f"Bearer {made.json()['key']}") as app:
+        tickets = []
+        for _ in range(MOST_OF_ONE):
+            answer = await app.post(SESSIONS, json={"queue": True})
+            tickets.append(answer.json()["queue"]["ticket"])
+        assert "queue" not in (await app.post(SESSIONS, json={"queue": True})).json()
+        owners = await queue_up(panel)
+        assert (await app.post(f"{SESSIONS}/queue/{tickets[0]}")).status_code == 200
+        for method in ("POST", "DELETE"):
+            await app.request(method, f"{SESSIONS}/queue/{owners}")
+        assert (await app.post(f"{SESSIONS}/queue/{owners}")).status_code == 404
+    assert (await look(panel, owners))["before_you"] == MOST_OF_ONE
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_who_lets_a_turn_lapse_goes_behind_the_others(gone: bool) -> None:
+    """One holder's twenty places cost the owner one held seat, not twenty."""
+    clock = ManualClock()
+    queue = Queue(1, lambda: 0, clock)
+    theirs = [queue.wait("link 1") for _ in range(3)]
+    owners = queue.wait()
+    again = queue.wait("link 1")
+    assert owners is not None
+    assert again is not None
+    places = [place.ticket for place in theirs if place]
+    assert (await queue.look(places[0], "link 1")).your_turn
+    for _ in range(4):
+        clock.advance(admission.HOLD_S / 3)
+        for ticket in [*places[1:], again.ticket] if gone else [*places, again.ticket]:
+            with suppress(NotFound):
+                await queue.look(ticket, "link 1")
+        await queue.look(owners.ticket)
+    assert (await queue.look(owners.ticket)).your_turn
+    assert (await queue.look(places[1], "link 1")).before_you == 0
+    assert (await queue.look(again.ticket, "link 1")).before_you == 2
 
 
 async def test_a_ticket_that_is_none_is_no_way_in(panel: Panel) -> None:

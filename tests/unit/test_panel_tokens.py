@@ -86,7 +86,7 @@ async def test_livekits_own_shape_is_answered(panel: Panel, app: httpx.AsyncClie
     )  # fmt: skip
     assert (second["room_name"], second["identity"]) == ("my room", "ann-7")
     visitor = panel.rooms.visitors[-1]
-    assert (visitor.name, visitor.attributes) == ("Ann", {"team": "red"})
+    assert (visitor.name, visitor.attributes["team"]) == ("Ann", "red")
     assert panel.rooms.shared == {first["room_name"], "my room"}
 
 
@@ -158,9 +158,82 @@ async def test_a_room_left_open_is_closed_before_it_is_used_again(
 
 async def test_calls_of_others_are_not_open_to_tokens(panel: Panel, app: httpx.AsyncClient) -> None:
     page = await panel.open()
-    for room in (page.room_name, "call-0123456789abcdef"):
+    program = (await app.post(SESSIONS)).json()
+    ended = f"ended-{page.id}"
+    for room in (page.room_name, program["room_name"], "call-0123456789abcdef", ended, "doctor-1"):
         answer = await app.post(TOKEN, json={"room_name": room})
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "room_taken"), room
+
+
+async def test_an_identity_is_the_key_s_that_asked_first(
+    panel: Panel, app: httpx.AsyncClient
+) -> None:
+    first = await made(app, room_name="lobby", participant_identity="ann")
+    own = await made(app, room_name="hall")
+    assert (await made(app, room_name="lobby", participant_identity="ann"))["identity"] == "ann"
+    async with program(panel, "calls") as other:
+        for room, identity in (("lobby", "ann"), ("hall", own["identity"])):
+            wish = {"room_name": room, "participant_identity": identity}
+            answer = await other.post(TOKEN, json=wish)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "identity_taken")
+        joined = await made(other, room_name="lobby", participant_identity="ben")
+        assert joined["session_id"] == first["session_id"]
+    async with program(panel, "admin") as admin:
+        await made(admin, room_name="lobby", participant_identity="ann")
+
+
+async def test_a_token_of_an_ended_call_lets_nobody_into_the_next(
+    panel: Panel, app: httpx.AsyncClient
+) -> None:
+    """The room's name is the same; the media server cannot tell the two calls apart."""
+    old = await made(app, room_name="lobby", participant_identity="ben")
+    await panel.desk.end(old["session_id"], EndState.COMPLETED)
+    new = await made(app, room_name="lobby", participant_identity="ann")
+    await made(app, room_name="lobby", participant_identity="eve")
+    async with program(panel, "admin") as admin:
+        assert (await admin.post(AGENT_TOKEN, json={"room_name": "lobby"})).status_code == 201
+    named = [visitor.attributes["earshot.call"] for visitor in panel.rooms.visitors]
+    assert named == [old["session_id"], *[new["session_id"]] * 3]
+    panel.rooms.join("lobby", "ben", old["session_id"])
+    panel.rooms.join("lobby", "external-1", old["session_id"])
+    await panel.watch.step()
+    assert panel.rooms.rooms["lobby"] == set()
+    assert panel.store.sessions.get(new["session_id"]).joined_at is None
+    panel.rooms.join("lobby", "agent-1")
+    for name in ("ann", "eve", "external-1"):
+        panel.rooms.join("lobby", name, new["session_id"])
+    await panel.watch.step()
+    assert panel.rooms.rooms["lobby"] == {"ann", "eve", "external-1", "agent-1"}
+    # The media server forgets the room; those of this call come back with what they have.
+    panel.rooms.restart()
+    await panel.watch.step()
+    panel.rooms.join("lobby", "ann", new["session_id"])
+    await panel.watch.step()
+    assert panel.rooms.rooms["lobby"] == {"ann"}
+
+
+async def test_a_key_ends_and_judges_its_own_calls_and_what_it_did_is_noted(
+    panel: Panel, app: httpx.AsyncClient
+) -> None:
+    theirs = await panel.open()
+    own = (await app.post(SESSIONS)).json()["session_id"]
+    for path, body in (("end", None), ("feedback", {"thumb": 1})):
+        answer = await app.post(f"{SESSIONS}/{theirs.id}/{path}", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "call_of_another")
+        assert (await app.post(f"{SESSIONS}/{own}/{path}", json=body)).status_code == 200, path
+    token = (await made(app, room_name="lobby"))["session_id"]
+    assert (await app.post(f"{SESSIONS}/{token}/end")).status_code == 200
+    assert panel.store.sessions.get(theirs.id).is_open
+    async with program(panel, "read") as reader:
+        await reader.get(f"{SESSIONS}/{theirs.id}/transcript")
+    async with program(panel, "admin") as admin:
+        assert (await admin.post(f"{SESSIONS}/{theirs.id}/end")).status_code == 200
+    rows, _ = panel.store.audit.list(50)
+    deeds = {(row.action, row.object) for row in rows}
+    assert deeds >= {
+        ("token.minted", theirs.id), ("token.minted", own), ("call.read", theirs.id),
+        ("call.ended", own), ("call.ended", token), ("call.ended", theirs.id),
+    }  # fmt: skip
 
 
 async def test_a_call_lasts_while_anybody_is_in_it(panel: Panel, app: httpx.AsyncClient) -> None:
@@ -208,6 +281,7 @@ async def test_who_answers_is_read_and_nothing_else(panel: Panel, app: httpx.Asy
         {"participant_identity": "agent-1"},
         {"participant_identity": "external-1"},
         {"participant_attributes": {"lk.agent.state": "speaking"}},
+        {"participant_attributes": {"earshot.call": "0123456789abcdef"}},
         {"participant_metadata": "x" * 4097},
         {"room_name": "../x"},
         {"room_name": "x" * 65},

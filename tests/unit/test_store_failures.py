@@ -79,3 +79,10 @@ def test_every_failure_of_the_database_is_translated(
         with pytest.raises(ApplianceError) as caught, transaction():
             raise error
         assert caught.value.code == code
+
+
+def test_what_the_tables_do_not_take_is_no_damage(store: Store) -> None:
+    store.sessions.create(persona="default", keep_transcript=True, room_name="hall")
+    with pytest.raises(ApplianceError) as caught:
+        store.sessions.create(persona="default", keep_transcript=True, room_name="hall")
+    assert caught.value.code == "database_refused"

@@ -20,6 +20,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {
     400: {"description": "bad_request"},
     404: {"description": "session_unknown"},
 }
+_THEIRS = {**_UNKNOWN, 403: {"description": "scope_missing, call_of_another"}}
 _BAD: dict[int | str, dict[str, Any]] = {400: {"description": "bad_request"}}
 LONGEST_DAYS = 36_500
 
@@ -186,9 +187,10 @@ async def owner_feedback(request: Request, session_id: CallId, feedback: Feedbac
     return _record(await records.judge(store, session_id, "owner", feedback))
 
 
-@router.post("/sessions/{session_id}/feedback", responses=_UNKNOWN)
+@router.post("/sessions/{session_id}/feedback", responses=_THEIRS)
 async def caller_feedback(request: Request, session_id: CallId, feedback: Feedback) -> Judgement:
     """What the caller thinks of their call."""
     store = records.store_of(request)
+    await records.own_call(request, session_id)
     session = await records.judge(store, session_id, "caller", feedback)
     return Judgement(thumb=session.caller_thumb, note=session.caller_note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Header, Path, Request
 from pydantic import BaseModel
 
 from appliance.store import Session
+from appliance.store.links import Link
 from appliance.store.vocabulary import Visit
 from services.panel.access.audit import note
 from services.panel.guests import guests_of
@@ -108,7 +110,10 @@ async def open_guest_call(
     wanted = wanted or Asking()
     visit = Visit("link", wanted.caller_name, link.id, link.max_s, link.text_only)
     link.require(datetime.now(UTC))
-    session = await open_call(request, Wish(link.persona, visit, wanted.ticket, wanted.queue))
+    wish = Wish(link.persona, visit, wanted.ticket, wanted.queue)
+    if link.uses_allowed is not None:
+        wish = replace(wish, places=link.uses_allowed - link.uses)
+    session = await open_call(request, wish)
     await note(request, "link.used", object=link.id, actor=f"guest of {link.name}"[:120])
     answer = opened(request, session, desk_of(request).token(session, session.caller_name))
     return GuestOpened(**answer.model_dump(), guest=guests.passes.guest(link.id, session.id))
@@ -119,14 +124,14 @@ async def look_at_guest_queue(request: Request, guest: GuestPass, ticket: Ticket
     """Where a ticket stands; a place that is not asked for in 15 s is given up."""
     link = await guests_of(request).link(request, guest)
     link.require(datetime.now(UTC))
-    return QueuePlace.of(await desk_of(request).queue.look(ticket, link.id))
+    return QueuePlace.of(await desk_of(request).queue.look(ticket, _holder(link)))
 
 
 @router.delete("/queue/{ticket}", status_code=204, responses={**QUEUE_ERRORS, **_GUESSING})
 async def leave_guest_queue(request: Request, guest: GuestPass, ticket: Ticket) -> None:
     """Give the place up; no error if it is gone already."""
     link = await guests_of(request).link(request, guest)
-    desk_of(request).queue.leave(ticket, link.id)
+    desk_of(request).queue.leave(ticket, _holder(link))
 
 
 @router.get("/{session_id}", responses=_CALL_ERRORS)
@@ -173,3 +178,7 @@ async def give_guest_feedback(
     session = await guests_of(request).call(request, guest, session_id)
     store = desk_of(request).store
     return GuestCall.of(await judge(store, session.id, "caller", given))
+
+
+def _holder(link: Link) -> str:
+    return Visit("link", link_id=link.id).holder

@@ -23,7 +23,8 @@ _ERRORS: Responses = {
     400: {"description": "`bad_request`"},
     401: {"description": "`not_signed_in`"},
     403: {
-        "description": "`scope_missing`, `ttl_too_long`, `room_taken`, `persona_model_not_loaded`"
+        "description": "`scope_missing`, `ttl_too_long`, `room_taken`, `identity_taken`, `call_over`, "
+        "`persona_model_not_loaded`"
     },
     404: {"description": "`persona_unknown`, `persona_voice_missing`, `room_unknown`"},
     413: {"description": "`body_too_large`"},

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from appliance.personas import PersonaName
+from services.panel import records
+from services.panel.access.audit import note
 from services.panel.desk import Desk
 from services.panel.opening import (
     OPENING_ERRORS,
@@ -16,6 +18,7 @@ from services.panel.opening import (
     Asking,
     Opened,
     QueuePlace,
+    Responses,
     Wish,
     open_call,
     opened,
@@ -23,6 +26,10 @@ from services.panel.opening import (
 )
 
 Ticket = Annotated[str, Path(pattern=TICKET)]
+_THEIRS: Responses = {
+    403: {"description": "`scope_missing`, `call_of_another`"},
+    404: {"description": "`session_unknown`"},
+}
 router = APIRouter(prefix="/api/v1/sessions")
 
 
@@ -42,19 +49,20 @@ async def open_session(request: Request, wanted: NewCall | None = None) -> Opene
         wanted.ticket, wanted.queue,
     )  # fmt: skip
     session = await open_call(request, wish)
+    await note(request, "token.minted", object=session.id, room=session.room_name)
     return opened(request, session, desk.token(session, session.caller_name))
 
 
 @router.post("/queue/{ticket}", responses=QUEUE_ERRORS)
 async def look_at_queue(request: Request, ticket: Ticket) -> QueuePlace:
     """Where a ticket stands; a place that is not asked for in 15 s is given up."""
-    return QueuePlace.of(await _desk(request).queue.look(ticket))
+    return QueuePlace.of(await _desk(request).queue.look(ticket, visit_of(request).holder))
 
 
 @router.delete("/queue/{ticket}", status_code=204, responses=QUEUE_ERRORS)
 async def leave_queue(request: Request, ticket: Ticket) -> None:
     """Give the place up; no error if it is gone already."""
-    _desk(request).queue.leave(ticket)
+    _desk(request).queue.leave(ticket, visit_of(request).holder)
 
 
 @router.get("")
@@ -75,17 +83,19 @@ async def get_session(request: Request, session_id: str) -> dict[str, Any]:
 
 @router.get("/{session_id}/transcript")
 async def get_transcript(request: Request, session_id: str) -> dict[str, Any]:
-    """One call with its turns."""
-    store = _desk(request).store
-    session = await asyncio.to_thread(store.sessions.get, session_id)
-    turns = await asyncio.to_thread(store.turns.list, session_id)
+    """One call with its turns; who read it is noted."""
+    session, turns = await records.read(request, session_id)
     return {**session.as_json(), "turns": [turn.as_json() for turn in turns]}
 
 
-@router.post("/{session_id}/end")
+@router.post("/{session_id}/end", responses=_THEIRS)
 async def end_session(request: Request, session_id: str) -> dict[str, Any]:
     """Hang up; answers once the agent has written its last turn, or after two seconds."""
-    session = await _desk(request).hang_up(session_id)
+    desk = _desk(request)
+    before = await records.own_call(request, session_id)
+    session = await desk.hang_up(session_id)
+    if before.is_open:
+        await note(request, "call.ended", object=session_id)
     return session.as_json()
 
 
