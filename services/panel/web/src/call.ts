@@ -9,6 +9,7 @@ import { LineWatch } from "./line";
 import { CallerMicrophone } from "./microphone";
 import { CallProblem, ELSEWHERE, LOST, NOT_CONNECTED, type Problem, replacedMicrophone } from "./problems";
 import { Outbox } from "./outbox";
+import { PassingNotices } from "./passing";
 import { Seat } from "./queue";
 import { join, rejoin } from "./rejoin";
 import { agentOf, newRoom } from "./room";
@@ -36,7 +37,7 @@ export class Call {
   #session: Session | undefined;
   #connected = false;
   #over = false;
-  #noticed: string | undefined;
+  readonly #notices = new PassingNotices((code) => this.events.solved(code));
   #alive: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -169,7 +170,7 @@ export class Call {
     receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
     receiveTurns(this.#room, (turn) => this.events.turn(turn));
     receiveNotices(this.#room, (notice) => {
-      this.#noticed = notice.code;
+      this.#notices.shown(notice.code);
       this.events.problem(notice);
     });
   }
@@ -203,10 +204,7 @@ export class Call {
   #setPhase(phase: Phase): void {
     if (phase === this.#phase || this.#over) return;
     this.#phase = phase;
-    if (phase === "thinking" && this.#noticed !== undefined) {
-      this.events.solved(this.#noticed);
-      this.#noticed = undefined;
-    }
+    if (phase === "thinking") this.#notices.pass();
     this.events.phase(phase);
   }
 

@@ -143,7 +143,7 @@ export class View {
     this.start.hidden = calling;
     if (this.#before) this.#before.hidden = calling;
     this.#endLabel.textContent = this.#phase === "queued" ? "Stop waiting" : "End call";
-    this.#startLabel.textContent = this.#phase === "ended" ? "Talk again" : this.#microphone === "off" ? "Start" : "Start talking";
+    this.#startLabel.textContent = this.#phase === "ended" ? "Talk again" : this.#microphone === "off" ? "Start writing" : "Start talking";
     this.#dock.hidden = !calling;
     this.mute.setAttribute("aria-pressed", String(this.#microphone === "muted"));
     this.mute.disabled = this.#phase === "asking";

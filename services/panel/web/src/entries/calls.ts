@@ -2,6 +2,7 @@
 
 import htmx from "htmx.org";
 import { askText } from "../panel/ask";
+import { gone } from "../panel/gone";
 import { merge } from "../panel/merge";
 import { showTimes } from "../panel/times";
 
@@ -25,7 +26,25 @@ async function looked(): Promise<void> {
   }
 }
 
+function liveCalls(place: HTMLElement): string[] {
+  return [...place.querySelectorAll(".live")].map((call) => call.id);
+}
+
+/** Put the list of past calls in anew. @returns whether that was done. */
+async function refreshPast(): Promise<boolean> {
+  const old = document.getElementById("past-calls");
+  if (!old) return true;
+  // Whoever walks through the list by keyboard is not to lose their place.
+  if (old.contains(document.activeElement)) return false;
+  const html = await askText("GET", location.pathname + location.search).catch(() => undefined);
+  if (html === undefined) return false;
+  const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("past-calls");
+  if (fresh) merge(old, fresh, showTimes);
+  return true;
+}
+
 async function follow(place: HTMLElement, address: string): Promise<void> {
+  let stale = false;
   for (;;) {
     await pause(EVERY_MS);
     await looked();
@@ -42,10 +61,12 @@ async function follow(place: HTMLElement, address: string): Promise<void> {
     const template = document.createElement("template");
     template.innerHTML = html;
     fresh.append(template.content);
+    stale ||= gone(liveCalls(place), liveCalls(fresh));
     merge(place, fresh, (part) => {
       htmx.process(part);
       showTimes(part);
     });
+    if (stale) stale = !(await refreshPast());
     // An ended call has another page: its files, its feedback.
     if (place.querySelector("#over")) return location.reload();
   }
