@@ -58,7 +58,8 @@ class LinkView(BaseModel):
     url: str
     uses: int
     uses_allowed: int | None
-    max_s: int | None
+    max_s: int
+    """Longest call in seconds: the link's or the box's limit, whichever is shorter."""
     text_only: bool
     created_at: str
     valid_until: str | None
@@ -141,6 +142,7 @@ async def _end(desk: Desk, session: Session) -> None:
 
 def view(request: Request, link: Link, calls: list[Session]) -> LinkView:
     """A link as the owner sees it; ``calls`` are open ones."""
+    limit_s = desk_of(request).settings.agent.max_call_s
     return LinkView(
         id=link.id,
         name=link.name,
@@ -149,7 +151,7 @@ def view(request: Request, link: Link, calls: list[Session]) -> LinkView:
         url=link_address(desk_of(request).settings, guests_of(request).passes, link),
         uses=link.uses,
         uses_allowed=link.uses_allowed,
-        max_s=link.max_s,
+        max_s=min(link.max_s or limit_s, limit_s),
         text_only=link.text_only,
         created_at=link.created_at.isoformat(),
         valid_until=link.valid_until.isoformat() if link.valid_until else None,
