@@ -21,6 +21,7 @@ import psutil
 from appliance import preflight
 from appliance.errors import ApplianceError, Refused, TimedOut
 from appliance.rendering import render
+from appliance.running import as_started, keep_start
 from appliance.settings import Settings, sealed_environment
 from appliance.status import BoxStatus, ProgramStatus, box_status
 from appliance.supervision import MARK, members, read_records, records_path, supervisor_of, sweep
@@ -118,6 +119,7 @@ def start(settings: Settings, *, detach: bool, report: Report) -> int:
             supervisor = _spawn(settings, lock, tied=not detach)
         # From here on supervisord alone holds the lock: it ends with the box.
         try:
+            keep_start(settings, supervisor.pid)
             report.ready(_await_ready(settings, supervisor, signals, report))
         except BaseException:
             _end(settings, supervisor, signals)
@@ -156,6 +158,18 @@ def await_running(settings: Settings, waiting: Callable[[], None]) -> None:
             if time.monotonic() > until:
                 raise _late(box)
             time.sleep(_POLL_S)
+
+
+def already_running(settings: Settings) -> AlreadyRunning:
+    """What to say when this data folder's box runs: where it is, and whether it is as wanted."""
+    running = as_started(settings)
+    return AlreadyRunning(
+        "already_running", f"Earshot is already running at {running.front_url}.",
+        "`scripts/appliance status` says how it is; `scripts/appliance down` stops it."
+        if running == settings
+        else "It runs with other settings; `scripts/appliance down`, then `scripts/run`, "
+        "starts it with these.",
+    )  # fmt: skip
 
 
 def _is_held(settings: Settings) -> bool:
@@ -250,10 +264,7 @@ def _box_lock(settings: Settings) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AlreadyRunning(
-                "already_running", f"Earshot is already running at {settings.front_url}.",
-                "`scripts/appliance status` says how it is; `scripts/appliance down` stops it.",
-            ) from error  # fmt: skip
+            raise already_running(settings) from error
         yield descriptor
     finally:
         os.close(descriptor)

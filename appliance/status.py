@@ -14,6 +14,7 @@ import psutil
 
 from appliance.errors import ApplianceError
 from appliance.rendering import FRONTS, LOOPBACK, programs
+from appliance.running import as_started
 from appliance.settings import Settings
 from appliance.supervision import ProcessInfo, Record, members, read_records, supervisor_of
 
@@ -59,8 +60,10 @@ async def box_status(settings: Settings, *, memory: bool = True) -> BoxStatus:
     """Ask everything at once; answers within about two seconds whatever hangs.
 
     Works without supervisord: a program that does not answer is then "stopped".
+    The box is asked where it was started, whatever the settings have become since.
     Memory is the proportional set size of a program and its children, in megabytes.
     """
+    settings = as_started(settings)
     commands = {program.name: program.command for program in programs(settings)}
     names = list(commands)
     (processes, records), found_answers = await asyncio.gather(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from appliance.errors import ApplianceError, BadInput
 from appliance.serving import Engine, Pause
 from appliance.status import BoxStatus
+from appliance.supervision import MARK, members
+from tests.waiting import until
 
 WAIT_S = 5.0
 
@@ -74,6 +80,18 @@ class FakeEngine(Engine[Script, str]):
 def bad_input() -> ApplianceError:
     """An error as an engine raises it for a wrong request."""
     return BadInput("bad_thing", "The thing is wrong.", "Send another thing.")
+
+
+@contextmanager
+def member_of(run_dir: Path) -> Iterator[int]:
+    """A process that belongs to the box of this run folder; its id."""
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(run_dir)}) as process:
+        try:
+            # The kernel shows a new program before it shows its environment.
+            until(lambda: members(run_dir))
+            yield process.pid
+        finally:
+            process.kill()
 
 
 class SilentReport:

@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
         """
         from appliance.calling import Caller
         from appliance.headset import Clip
+        from appliance.running import as_started
         from appliance.secrets import known_local_token
         from appliance.settings import load_settings
 
@@ -51,7 +52,7 @@ def register(app: typer.Typer) -> None:
         clips = [Clip.read(path) for path in files]
         if out is not None:
             _try_to_write(out)
-        front = f"http://127.0.0.1:{settings.front.http_port}"
+        front = f"http://127.0.0.1:{as_started(settings).front.http_port}"
         token = known_local_token(settings)
 
         async def place() -> _Result:

@@ -26,22 +26,23 @@ def run(
     ] = False,
 ) -> None:
     """Start the box; without --detach it runs until Ctrl-C or the terminal closes."""
+    from appliance.running import as_started
     from appliance.settings import load_settings
-    from appliance.starting import AlreadyRunning, await_running, start
+    from appliance.starting import AlreadyRunning, already_running, await_running, start
 
     settings = load_settings()
     try:
         with _Terminal(settings, held=not detach) as report:
             code = start(settings, detach=detach, report=report)
-    except AlreadyRunning as error:
+    except AlreadyRunning:
         if not detach:
             raise
         await_running(
             settings, lambda: print("Earshot is starting; waiting until it is ready.", flush=True)
         )
         # Asked twice to leave it running: it does.
-        print(error)
-        for line in _set_up(settings):
+        print(already_running(settings))
+        for line in _set_up(as_started(settings)):
             print(line)
         code = 0
     raise typer.Exit(code)

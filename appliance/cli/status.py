@@ -25,6 +25,7 @@ def status(
     import json
     from dataclasses import asdict
 
+    from appliance.running import as_started
     from appliance.settings import load_settings
     from appliance.status import box_status
 
@@ -33,7 +34,7 @@ def status(
     if as_json:
         print(json.dumps(asdict(box)))
     else:
-        _show(box, settings.front_url)
+        _show(box, as_started(settings).front_url)
     if not box.ready:
         raise typer.Exit(_NOT_READY_EXIT)
 

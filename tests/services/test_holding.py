@@ -147,6 +147,9 @@ def test_a_detached_box_outlives_its_start_and_refuses_a_second(tmp_path: Path) 
         assert members(settings.run_dir)
         with pytest.raises(starting.AlreadyRunning, match="already running at http://localhost"):
             starting.start(settings, detach=True, report=SilentReport())
+        others = Settings(data_dir=tmp_path, front={"http_port": 9292})
+        with pytest.raises(starting.AlreadyRunning, match=r"localhost:8080\. .*other settings"):
+            starting.start(others, detach=True, report=SilentReport())
         assert members(settings.run_dir)
     finally:
         assert starting.stop(settings)

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from appliance import cli, preflight, starting
 from appliance.errors import ApplianceError, BadSettings, TimedOut
+from appliance.running import keep_start
 from appliance.secrets import livekit_keys
 from appliance.settings import Settings, least_settings, load_settings
 from appliance.status import BoxStatus, ProgramStatus
+from tests.fakes import member_of
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +72,36 @@ def test_a_second_start_waits_until_the_first_is_ready(monkeypatch: pytest.Monke
     assert code == 0
     assert said.count("is starting; waiting") == 1
     assert "already running" in said
+
+
+@pytest.fixture
+def _started(_held: None, data: Path) -> Iterator[None]:
+    """A box that was started at other ports than the settings now name."""
+    run = data / "run"
+    run.mkdir(mode=0o700)
+    with member_of(run) as supervisor_pid:
+        keep_start(Settings(data_dir=data, front={"http_port": 9191}), supervisor_pid)
+        yield
+
+
+@pytest.mark.usefixtures("_started")
+def test_a_second_start_with_other_settings_names_the_true_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("APPLIANCE_FRONT__HTTP_PORT", "9292")
+    saying(monkeypatch, box_of("ready"))
+    code, said = run_detached()
+    assert code == 0
+    assert "already running at http://localhost:9191." in said
+    assert "other settings; `scripts/appliance down`, then `scripts/run`" in said
+    assert "9292" not in said
+
+
+@pytest.mark.usefixtures("_started")
+def test_the_same_ports_are_no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_FRONT__HTTP_PORT", "9191")
+    saying(monkeypatch, box_of("ready"))
+    assert "other settings" not in run_detached()[1]
 
 
 @pytest.mark.usefixtures("_held")

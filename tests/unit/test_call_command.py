@@ -15,6 +15,9 @@ from appliance.calling import TurnReport
 from appliance.cli import call
 from appliance.errors import NotReady, TimedOut
 from appliance.headset import Clip, Ear
+from appliance.running import keep_start
+from appliance.settings import Settings
+from tests.fakes import member_of
 
 pytestmark = pytest.mark.unit
 
@@ -23,10 +26,12 @@ class FakeCaller:
     """A call that ends after its first question."""
 
     greets = True
+    front = ""
     session_id = "s1"
     joined_at = 0.0
 
-    def __init__(self, _front: str, _persona: str | None, *, token: str) -> None:
+    def __init__(self, front: str, _persona: str | None, *, token: str) -> None:
+        type(self).front = front
         self.ear = Ear()
         self.asked = 0
 
@@ -86,6 +91,18 @@ def test_a_call_without_an_agent_is_reported(
     monkeypatch.setattr(FakeCaller, "greets", False)
     code, printed = _call(monkeypatch, recording)
     assert (code, json.loads(printed)["state"]) == (1, "timed_out")
+
+
+def test_the_running_box_is_called_whatever_the_settings_have_become(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("APPLIANCE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("APPLIANCE_FRONT__HTTP_PORT", "9292")
+    (tmp_path / "run").mkdir()
+    with member_of(tmp_path / "run") as supervisor_pid:
+        keep_start(Settings(data_dir=tmp_path, front={"http_port": 9191}), supervisor_pid)
+        _call(monkeypatch, recording)
+    assert FakeCaller.front == "http://127.0.0.1:9191"
 
 
 def test_an_answer_to_each_is_success(monkeypatch: pytest.MonkeyPatch, recording: Path) -> None:
