@@ -34,6 +34,8 @@ class Event:
     program: str
     group: str
     from_state: str
+    clean: bool = False
+    """It ended with status 0."""
 
 
 class Watch:
@@ -53,7 +55,9 @@ class Watch:
         if event.name in ("PROCESS_STATE_EXITED", "PROCESS_STATE_BACKOFF"):
             record.restarts += 1
             record.exits = [at for at in record.exits if 0 <= now_s - at < WINDOW_S] + [now_s]
-            _log.warning("program_ended", program=event.program, times=len(record.exits))
+            _log.warning(
+                "program_ended", program=event.program, times=len(record.exits), clean=event.clean
+            )
             if len(record.exits) >= LIMIT and not record.given_up:
                 self._give_up(
                     event.program, record, f"It ended {LIMIT} times within {WINDOW_S:.0f} s"
@@ -96,6 +100,7 @@ def read_event(source: TextIO) -> Event | None:
         payload.get("processname", ""),
         payload.get("groupname", ""),
         payload.get("from_state", ""),
+        payload.get("expected") == "1",
     )
 
 

@@ -100,7 +100,12 @@ async def test_hostile_texts_stay_texts(panel: Panel) -> None:
     store.sessions.end(failed.id, EndState.FAILED, HOSTILE)
     logs = panel.desk.settings.data_dir / "logs"
     logs.mkdir(exist_ok=True)
-    line = {"ts": "2999-01-01T00:00:00Z", "level": "error", "event": HOSTILE, "why": HOSTILE}
+    line = {
+        "ts": "2999-01-01T00:00:00Z",
+        "level": "error",
+        "event": "engine_failed",
+        "why": HOSTILE,
+    }
     (logs / "tts.log").write_text(json.dumps(line) + "\n")
     for path in ("/", "/parts/home"):
         html = (await panel.http.get(path)).text

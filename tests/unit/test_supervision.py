@@ -7,6 +7,7 @@ import http.server
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,13 +133,14 @@ def test_a_damaged_record_is_a_new_one(tmp_path: Path) -> None:
     assert read_records(tmp_path) == {}
 
 
-def test_the_listeners_protocol(tmp_path: Path) -> None:
-    payload = "processname:stt groupname:earshot from_state:RUNNING expected:0 pid:7"
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_listeners_protocol(tmp_path: Path, clean: bool) -> None:
+    payload = f"processname:stt groupname:earshot from_state:RUNNING expected:{clean:d} pid:7"
     header = f"ver:3.0 server:earshot serial:1 pool:watch poolserial:1 eventname:PROCESS_STATE_EXITED len:{len(payload)}\n"
     path = tmp_path / "events"
     path.write_text(header + payload)
     with path.open() as source:
-        assert read_event(source) == _event("EXITED")
+        assert read_event(source) == replace(_event("EXITED"), clean=clean)
         assert read_event(source) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from appliance.rendering import write_private
-from appliance.settings import Settings
+from appliance.settings import PROJECT_DIR, Settings
 from appliance.store import EndState, Store, open_store
 from appliance.supervision import Record, records_path, records_text
-from services.panel.box.troubles import MOST, Trouble, Troubles, merged
+from services.panel.box.troubles import _EVENTS, MOST, Trouble, Troubles, merged
 
 pytestmark = pytest.mark.unit
 
 CANARY = "xyzzy-canary"
+_ERROR = re.compile(r"""\.(?:error|exception|critical)\(\s*"([^"]+)\"""")
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_a_box_without_trouble_says_nothing(settings: Settings, store: Store) ->
     # What supervisord itself says of every good start.
     (settings.data_dir / "logs" / "supervisord.log").write_text(
         "2026-11-21 16:25:01,120 CRIT Supervisor is running as root.  Privileges were not dropped\n"
-        "2026-11-21 16:25:01,340 CRIT Server 'unix http server' running without any HTTP"
+        "2026-11-21 16:25:01,340 CRIT Server 'unix_http_server' running without any HTTP"
         " authentication checking\n"
     )
     assert Troubles(settings, store).latest() == []
@@ -106,8 +108,53 @@ def test_new_lines_are_found_and_old_ones_not_read_twice(settings: Settings, sto
     assert troubles.latest()[0].times == 2
 
 
+def test_a_library_s_own_words_are_not_shown(settings: Settings, store: Store) -> None:
+    said = (
+        "livekit::rtc_engine::rtc_session:2526:livekit::rtc_engine - Rtc(RtcError {InvalidState})"
+    )
+    write(
+        settings, "agent",
+        {"ts": moment(1), "level": "error", "event": said},
+        {"ts": moment(2), "level": "error", "event": "another"},
+    )  # fmt: skip
+    write(settings, "livekit", {"ts": moment(3), "level": "error", "msg": "x", "reason": said})
+    found = Troubles(settings, store).latest()
+    assert [(one.where, one.times) for one in found] == [("agent", 2), ("livekit", 1)]
+    unexplained = "reported a problem that it did not explain; its log shows the line."
+    assert [one.message for one in found] == [
+        f"Call agent {unexplained}",
+        f"Media server {unexplained}",
+    ]
+
+
+def test_every_error_of_ours_is_explained() -> None:
+    ours = {
+        found
+        for folder in ("appliance", "services")
+        for path in (PROJECT_DIR / folder).rglob("*.py")
+        for found in _ERROR.findall(path.read_text())
+    }
+    assert "engine_failed" in ours
+    assert ours <= _EVENTS.keys() | {"program_given_up"}
+
+
+def test_a_restart_that_was_ordered_is_no_trouble(settings: Settings, store: Store) -> None:
+    ended = {"ts": moment(1), "level": "warning", "event": "program_ended"}
+    write(settings, "watch", {**ended, "program": "panel", "clean": True})
+    assert Troubles(settings, store).latest() == []
+    write(
+        settings, "watch",
+        {**ended, "program": "panel", "clean": False},
+        {**ended, "program": "agent", "clean": True},
+    )  # fmt: skip
+    assert {one.where for one in Troubles(settings, store).latest()} == {"panel", "agent"}
+
+
 def test_it_is_bounded(settings: Settings, store: Store) -> None:
-    lines = [{"ts": moment(n), "level": "error", "event": f"odd_{n}" * 100} for n in range(1, 60)]
+    lines = [
+        {"ts": moment(n), "level": "error", "event": "engine_failed", "why": f"odd {n} " * 100}
+        for n in range(1, 60)
+    ]
     write(settings, "agent", *lines)
     write(settings, "agent", {"ts": moment(60 * 24 * 8), "level": "error", "event": "long_ago"})
     found = Troubles(settings, store).latest()

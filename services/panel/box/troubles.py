@@ -27,10 +27,11 @@ _BAD = ("error", "critical", "fatal", "panic", "crit")
 # supervisord calls these critical at every start; its socket is the account's alone, and a
 # container has no other account than its root.
 _HARMLESS = (
-    "Server 'unix http server' running without any HTTP authentication",
+    "Server 'unix_http_server' running without any HTTP authentication",
     "Supervisor is running as root.",
 )
 _SEE_LOG = "Its log says more."
+_SEE_MODELS = "The page Models shows what serves now."
 
 # What our programs' error events mean to somebody who does not know them.
 _EVENTS = {
@@ -73,7 +74,21 @@ _EVENTS = {
     "purge_broken": ("could not delete old calls.", _SEE_LOG),
     "sample_broken": ("could not read the machine's figures.", _SEE_LOG),
     "restart_failed": ("could not restart a program.", _SEE_LOG),
+    "panel_cannot_start": ("could not start.", _SEE_LOG),
+    "selection_unreadable": ("cannot read which models were chosen.", _SEE_MODELS),
+    "wish_not_followed": ("could not change to the model of the settings.", _SEE_MODELS),
+    "switch_broken": ("made a mistake while changing a model.", _SEE_MODELS),
+    "way_back_stumbled": ("had trouble in going back to the model before.", _SEE_MODELS),
+    "last_good_not_back": ("could not go back to the model before.", _SEE_MODELS),
+    "supervisord_died": (
+        "found that the supervisor had been ended, and ended every program.",
+        "Something outside of Earshot did that.",
+    ),
+    "command_failed": ("could not do what it was asked.", _SEE_LOG),
+    "check broke": ("made a mistake in one of its checks.", _SEE_LOG),
 }
+# Any other line is a library's own, for people who know its inside.
+_UNEXPLAINED = "reported a problem that it did not explain; its log shows the line."
 
 
 @dataclass(frozen=True)
@@ -174,8 +189,7 @@ def from_line(line: LogLine) -> Trouble:
     if what:
         what = f"{what} {why}" if why else what
     else:
-        what = f"reports “{line.event.replace('_', ' ').strip() or 'an error'}”."
-        hint = _SEE_LOG
+        what, hint = _UNEXPLAINED, f"`scripts/appliance logs {where}` shows it."
     return Trouble(at, where, f"{title_of(where)} {what}".strip()[:_LONGEST], hint)
 
 
@@ -197,5 +211,7 @@ def merged(troubles: Iterable[Trouble]) -> list[Trouble]:
 
 
 def _is_bad(line: LogLine) -> bool:
-    bad = line.level in _BAD or line.event == "program_ended"
-    return bad and not line.event.startswith(_HARMLESS)
+    if line.event == "program_ended":
+        # The panel alone is restarted by a signal, on which it ends cleanly; others are stopped.
+        return not (line.fields.get("program") == "panel" and line.fields.get("clean") is True)
+    return line.level in _BAD and not line.event.startswith(_HARMLESS)
