@@ -104,19 +104,23 @@ class Visit:
     def look(self, name: str, *, whole: bool = True) -> None:
         """Keep a picture of this page as it is now in each width and scheme, and let axe judge it.
 
+        Axe looks once at each scheme and once at each width, which takes half as long as all four: the
+        colours of all widths are the same variables.
+
         Args:
             name: of the pictures.
             whole: whether the picture shows what lies below the window too.
         """
         SHOTS.mkdir(parents=True, exist_ok=True)
         size = self.page.viewport_size
-        for width in WIDTHS:
+        for narrow, width in enumerate(WIDTHS):
             self.page.set_viewport_size({"width": width, "height": _HEIGHT})
-            for scheme in SCHEMES:
+            for dark, scheme in enumerate(SCHEMES):
                 self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 path = SHOTS / f"{name}-{width}-{scheme}.png"
                 self.page.screenshot(path=path, full_page=whole)
-                assert self.faults() == [], f"{name}, {width} px, {scheme}"
+                if narrow == dark:
+                    assert self.faults() == [], f"{name}, {width} px, {scheme}"
                 assert self.overflow() <= 0, f"{name} is wider than {width} px"
         self.page.emulate_media(color_scheme=self.scheme, reduced_motion="null")
         if size is not None:
