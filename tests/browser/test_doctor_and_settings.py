@@ -64,8 +64,11 @@ def test_the_doctor_finds_the_way_and_hears(box: Box, tmp_path: Path) -> None:
             name: _state(visited, name)
             for name in ("secure", "roundtrip", "clock", "microphone", "udp", "tcp")
         }
-        note("doctor in the browser", said={name: _said(visited, name) for name in states})
-        assert set(states.values()) == {"ok"}, {name: _said(visited, name) for name in states}
+        said = {name: _said(visited, name) for name in states}
+        note("doctor in the browser", said=said)
+        # A busy machine answers slowly, and the doctor is right to say so.
+        assert states.pop("roundtrip") in ("ok", "warn"), said
+        assert set(states.values()) == {"ok"}, said
         udp, tcp = box.settings.livekit.udp_port, box.settings.livekit.tcp_port
         assert f":{udp}," in _said(visited, "udp")
         assert f":{tcp}," in _said(visited, "tcp")
