@@ -69,6 +69,7 @@ FIXED: dict[str, str] = {
     "stt.model": _ON_MODELS,
     "llm.model": _ON_MODELS,
     "tts.voice": _ON_MODELS,
+    "llm.context_tokens": "The context is chosen on the page Models, which tries it before it serves.",
 }
 """Shown and not changed by the settings page, with the reason."""
 

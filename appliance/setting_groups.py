@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -35,7 +35,7 @@ class FrontSettings(Group):
         description="TCP port of the page and the API on this machine (loopback only).",
         examples=[8080],
     )  # fmt: skip
-    cors_origins: list[str] = Field(
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]] = Field(
         default_factory=list,
         description="Other sites whose pages may use the API with a key; none by default.",
         examples=["http://localhost:3000"],
@@ -140,11 +140,12 @@ class SttSettings(Group):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where it runs; auto: the GPU if there is one."
     )
-    compute_type: str = Field(
-        "auto",
-        description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU.",
-        examples=["int8_float16"],
-    )
+    compute_type: Literal[
+        "auto", "int8", "int8_float16", "int8_float32", "int8_bfloat16", "int16", "float16",
+        "bfloat16", "float32",
+    ] = Field(
+        "auto", description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU."
+    )  # fmt: skip
     threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."

@@ -364,8 +364,12 @@ def explain(first: Mapping[str, Any], path: Path | None = None) -> BadSettings:
             "setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted)
         )
     shown = "" if "secret" in dotted else f" {first['input']!r}"
+    said = first["msg"]
+    if first["type"] == "string_pattern_mismatch":
+        field = dict(setting_fields())[".".join(str(part) for part in first["loc"][:2])]
+        said = f"it is not of the form of e.g. {field.examples[0]}"
     return BadSettings(
-        "setting_invalid", f"The setting {dotted!r} ({where}) cannot be{shown}: {first['msg']}.",
+        "setting_invalid", f"The setting {dotted!r} ({where}) cannot be{shown}: {said}.",
         "docs/configuration.md says what it may be.",
     )  # fmt: skip
 

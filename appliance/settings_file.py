@@ -180,7 +180,7 @@ def effective(settings: Settings, values: Values) -> Settings:
     return settings.model_copy(update=copied)
 
 
-def save(settings: Settings, changes: Values, version: str) -> SettingsFile:
+def save(settings: Settings, changes: Values, version: str, *, tried: bool = False) -> SettingsFile:
     """Change some settings in the file; None as a value goes back to the default.
 
     Comments and the order of the lines stay, unless the file is written in a way that only a
@@ -190,6 +190,7 @@ def save(settings: Settings, changes: Values, version: str) -> SettingsFile:
         settings: the box's.
         changes: new values by name.
         version: of the file that the changes were made on.
+        tried: a switch of models has tried them, so a fixed setting may be among them.
 
     Raises:
         ChangedMeanwhile: the file is another one by now.
@@ -203,7 +204,7 @@ def save(settings: Settings, changes: Values, version: str) -> SettingsFile:
                 "settings_changed", "The settings were changed meanwhile by somebody else.",
                 "Look at them again, then make your change once more.",
             )  # fmt: skip
-        after = changed(before, changes)
+        after = changed(before, changes, tried=tried)
         text = edited(before.text, after) if after != before.values else before.text
         try:
             _write_whole(settings.settings_file.resolve(), text)
@@ -215,8 +216,8 @@ def save(settings: Settings, changes: Values, version: str) -> SettingsFile:
         return SettingsFile(text, after, version_of(text))
 
 
-def changed(before: SettingsFile, changes: Values) -> Values:
-    """What the file will set after these changes.
+def changed(before: SettingsFile, changes: Values, *, tried: bool = False) -> Values:
+    """What the file will set after these changes; ``tried`` as for ``save``.
 
     Raises:
         BadInput: a value is impossible, or the setting is not changed here.
@@ -227,7 +228,7 @@ def changed(before: SettingsFile, changes: Values) -> Values:
             raise BadInput(
                 "setting_unknown", f"{name!r} is a group of settings.", "Name one of its settings."
             )
-        if name in FIXED:
+        if name in FIXED and not tried:
             raise BadInput(
                 "setting_fixed", f"The setting {name!r} is not changed here.", FIXED[name]
             )

@@ -150,7 +150,7 @@ def _default(field: Any) -> str:
 
     from appliance.settings import PROJECT_DIR
 
-    value = field.default
+    value = field.get_default(call_default_factory=True)
     if value is None:
         return "unset"
     if isinstance(value, SecretStr):

@@ -161,6 +161,8 @@ async def test_a_preview_says_what_changes_and_what_restarts(panel: Panel) -> No
         ({"livekit.node_ip": "my-box"}, "livekit.node_ip", "address_invalid"),
         ({"livekit.port": 7881}, "livekit.port", "port_twice"),
         ({"llm.model": "x"}, "llm.model", "setting_fixed"),
+        ({"llm.context_tokens": 131072}, "llm.context_tokens", "setting_fixed"),
+        ({"stt.compute_type": "int7"}, "stt.compute_type", "setting_invalid"),
     ],
 )
 async def test_what_cannot_be_is_told_beside_its_name_and_not_saved(

@@ -142,6 +142,17 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(settings: Settings) ->
         ({"tts.gain": float("nan")}, "must be a number"),
         ({"data_dir": "/elsewhere"}, "is not changed here"),
         ({"llm.model": "other"}, "is not changed here"),
+        ({"llm.context_tokens": 8192}, "is not changed here"),
+        ({"stt.compute_type": "int7"}, "cannot be 'int7'"),
+        ({"front.cors_origins": ["http://a:1", "https://b.example/page"]}, "'front.cors_origins"),
+        (
+            {"front.cors_origins": ["*"]},
+            "cannot be '*': it is not of the form of e.g. http://localhost:3000.",
+        ),
+        (
+            {"public_url": "box.lan"},
+            "it is not of the form of e.g. https://earshot.example.lan:8443.",
+        ),
         ({"livekit.api_secret": ["hunter2hunter2"]}, "'livekit.api_secret'"),
     ],
 )
@@ -226,3 +237,10 @@ def test_of_two_who_save_at_once_one_is_told(settings: Settings) -> None:
         saved = list(pool.map(try_save, (3, 4)))
     assert sorted(saved) == [False, True]
     assert read_file(settings).values["agent.seats"] == (3, 4)[saved.index(True)]
+
+
+def test_a_context_that_a_switch_has_tried_is_kept(settings: Settings) -> None:
+    version = read_file(settings).version
+    kept = save(settings, {"llm.context_tokens": 2048}, version, tried=True)
+    assert kept.values["llm.context_tokens"] == 2048
+    assert "context_tokens = 2048" in settings.settings_file.read_text()

@@ -25,6 +25,7 @@ from appliance.store.audit import Deed
 from appliance.supervision import supervisor_of
 from services.panel.models import canary
 from services.panel.models.asking import Condition
+from services.panel.settings_page.waiting import WaitingList
 from services.panel.speech.services import Services
 
 log = logs.get(__name__)
@@ -53,6 +54,7 @@ class BoxHands:
         self._services = services
         self._gpu = gpu
         self._supervisor = supervisor_of(settings)
+        self._waiting = WaitingList(settings, self._supervisor)
         self._pids: dict[Task, int] = {}
 
     async def check(self, switch: Switch) -> None:
@@ -72,7 +74,7 @@ class BoxHands:
         refuse_damaged(model, verify_model(model))
         now = effective(self._settings, read_file(self._settings).values)
         if switch.context_tokens is not None:
-            changed(read_file(self._settings), {_CONTEXT: switch.context_tokens})
+            changed(read_file(self._settings), {_CONTEXT: switch.context_tokens}, tried=True)
         fit = fit_for(
             now, catalogue, model.id, switch.task, self._gpu.read(), switch.context_tokens
         )
@@ -135,7 +137,10 @@ class BoxHands:
         """Write the language model's context into settings.toml; None takes it out."""
 
         def keep() -> None:
-            save(self._settings, {_CONTEXT: tokens}, read_file(self._settings).version)
+            version = read_file(self._settings).version
+            save(self._settings, {_CONTEXT: tokens}, version, tried=True)
+            # The service starts after this and reads it; the agent runs on with the old one.
+            self._waiting.add([_CONTEXT])
 
         await asyncio.to_thread(keep)
 
