@@ -75,12 +75,18 @@ async def test_keys_are_made_and_revoked_on_the_page(
 ) -> None:
     await set_up(panel, browser)
     form = {"name": "<i>WebUI</i>", "scopes": ["speech", "read"], "days": "30"}
+    form["once"] = await _mark(browser)
     made = await browser.post("/access/keys", data=form)
     assert made.status_code == 200
     assert "<i>WebUI" not in made.text
     found = re.findall(r"earshot_[0-9a-f]{16}_[\w-]{43}", made.text)
     assert len(found) == 1
     assert found[0] not in (await browser.get("/access/keys")).text
+    again = await browser.post("/access/keys", data=form)
+    assert (again.status_code, len(panel.store.api_keys.all())) == (403, 1)
+    assert "was sent twice" in again.text
+    assert not re.search(r"earshot_[0-9a-f]{16}_[\w-]{43}", again.text)
+    form["once"] = await _mark(browser)
     async with a_browser(panel, Authorization=f"Bearer {found[0]}") as program:
         assert (await program.get(SESSIONS)).status_code == 200
         key_id = found[0].split("_")[1]
@@ -93,12 +99,20 @@ async def test_keys_are_made_and_revoked_on_the_page(
         {"scopes": ["all"]},
         {"days": "0"},
         {"days": "x"},
+        {"once": ""},
     ]
     for wrong in mistakes:
         answer = await browser.post("/access/keys", data={**form, **wrong})
         assert answer.status_code == 400
         assert 'role="alert"' in answer.text
     assert panel.store.api_keys.all() == []
+
+
+async def _mark(browser: httpx.AsyncClient) -> str:
+    """What the form carries so that it makes one key."""
+    found = re.search(r'name="once" value="([\w-]{22})"', (await browser.get("/access/keys")).text)
+    assert found
+    return found[1]
 
 
 async def test_a_form_whose_sign_in_has_ended_leads_to_thesign_in(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import deque
+
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse
 
-from appliance.errors import ApplianceError, BadInput
+from appliance.errors import ApplianceError, BadInput, Refused
 from services.panel.access import Scope, keys
 from services.panel.access.forms import field, form_of
 from services.panel.access.keys import LONGEST_DAYS, MadeKey, NewKey
@@ -20,6 +23,9 @@ SCOPES_TOLD = {
     Scope.READ: "Read: state of the box, past calls and their words",
     Scope.ADMIN: "Everything the owner may do",
 }
+# A form that is sent again, as by loading its answer again, makes no second key.
+_MARK_LENGTH = 22
+_sent: deque[str] = deque(maxlen=1000)
 _WRONG = {
     "name": "Give the key a name of at most 80 characters.",
     "scopes": "Choose at least one thing that the key may do.",
@@ -38,7 +44,9 @@ async def make_key(request: Request) -> Response:
     """Make one and show it, this once."""
     form = await form_of(request)
     try:
-        made = await keys.make_key(request, _wanted(form))
+        wanted = _wanted(form)
+        _once(field(form, "once"))
+        made = await keys.make_key(request, wanted)
     except ApplianceError as error:
         return await _page(request, error=error, given=form)
     return await _page(request, made=made)
@@ -67,9 +75,26 @@ async def _page(
 ) -> Response:
     return render(
         request, "access_keys.html", active="access", tab="keys", keys=await keys.all_keys(request),
-        made=made, error=error, given=given or {}, scopes=SCOPES_TOLD,
+        made=made, error=error, given=given or {}, scopes=SCOPES_TOLD, once=secrets.token_urlsafe(16),
         status=error.http_status if error else 200,
     )  # fmt: skip
+
+
+def _once(mark: str) -> None:
+    """Take this form's mark.
+
+    Raises:
+        Refused: the form has been sent before.
+        BadInput: it is not the page's own form.
+    """
+    if len(mark) != _MARK_LENGTH:
+        raise BadInput("bad_request", "The form is not complete.", "Use the page's own form.")
+    if mark in _sent:
+        raise Refused(
+            "form_sent_twice", "This form was sent twice; the key was made once.",
+            "A key is shown one time only. If you did not see it, revoke it and make another.",
+        )  # fmt: skip
+    _sent.append(mark)
 
 
 def _wanted(form: dict[str, list[str]]) -> NewKey:
