@@ -134,6 +134,24 @@ def component_memory(settings: Settings, gpu: Gpu) -> list[Component]:
     return found
 
 
+def others_memory(settings: Settings, gpu: Gpu, own: list[Component]) -> dict[Place, int]:
+    """Bytes that other programs take now; 0 where it cannot be told from the box's own.
+
+    Args:
+        settings: the box's.
+        gpu: as it was read.
+        own: the parts of the memory bar; nobody measures what they take of the graphics memory.
+    """
+    loaded = sum(
+        one.size for one in own if one.place == "vram" and _is_running(settings, _task_of(one))
+    )
+    # What the GPU's driver does not tell is not taken for used.
+    used = (gpu.memory_total or 0) - gpu.memory_free if gpu.memory_free is not None else 0
+    box = _box_memory(settings)
+    ram = ram_total() - _ram_free() - box if box else 0
+    return {"ram": max(0, ram), "vram": max(0, used - loaded)}
+
+
 def ram_total() -> int:
     """Bytes of memory, or of the container's limit where that is less."""
     total = psutil.virtual_memory().total
@@ -164,14 +182,32 @@ def _limit() -> int | None:
 
 def _program_memory(settings: Settings, task: Task) -> int:
     """What stopping this service will free: its pages that no file stands behind."""
+    with suppress(ApplianceError):
+        return _own_pages(supervisor_of(settings).process(task).pid)
+    return 0
+
+
+def _box_memory(settings: Settings) -> int:
+    """What stopping all programs of the box would free; 0 if nobody knows them."""
+    with suppress(ApplianceError):
+        running = supervisor_of(settings).processes().values()
+        return sum(_own_pages(one.pid) for one in running if one.pid)
+    return 0
+
+
+def _own_pages(pid: int) -> int:
     total = 0
-    with suppress(ApplianceError, psutil.Error):
-        process = psutil.Process(supervisor_of(settings).process(task).pid)
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
                 memory = one.memory_info()
                 total += max(0, memory.rss - memory.shared)
     return total
+
+
+def _task_of(part: Component) -> Task:
+    return next(task for task in TASKS if part.name.startswith(task))
 
 
 def _is_running(settings: Settings, task: Task) -> bool:

@@ -18,6 +18,7 @@ from appliance.catalogue.memory import (
     component_memory,
     free_after,
     need_for,
+    others_memory,
     place_for,
     ram_total,
 )
@@ -59,6 +60,7 @@ class ModelView(_Row):
     selected: bool
     own: bool
     size: int | None = Field(description="Bytes; null while unknown.")
+    about_bytes: int | None = Field(description="About the size, where only that is known.")
     licence: str
     licence_to_accept: bool = Field(description="Whether it must be accepted before first use.")
     languages: list[str]
@@ -105,6 +107,8 @@ class Room(_Row):
     parts: list[Part]
     ram_total: int
     vram_total: int
+    ram_other: int = Field(description="Taken by other programs, measured; 0: nobody knows.")
+    vram_other: int = Field(description="As ram_other, of the graphics memory.")
     call_bytes: int
     programs_bytes: int
     llm_place: Literal["ram", "vram"]
@@ -184,6 +188,8 @@ class Shelf:
         seats = seats_of(settings)
         place = place_for(settings, "llm", gpu)
         line = line_of(shape, place) if shape else None
+        parts = component_memory(settings, gpu)
+        others = others_memory(settings, gpu, parts)
         return Room(
             context_tokens=settings.llm.context_tokens,
             longest_context=min(131072, shape.trained_tokens or 131072) if shape else 131072,
@@ -193,10 +199,12 @@ class Shelf:
             line=_line(line) if line else None,
             parts=[
                 Part(name=one.name, label=one.label, size=one.size, place=one.place)
-                for one in component_memory(settings, gpu)
+                for one in parts
             ],
             ram_total=ram_total(),
             vram_total=gpu.memory_total or 0,
+            ram_other=others["ram"],
+            vram_other=others["vram"],
             call_bytes=PER_CALL_MB << 20,
             programs_bytes=PROGRAMS_MB << 20,
             llm_place=place,
@@ -249,7 +257,8 @@ def _known(
 def _view(status: ModelStatus, fit: Fit, licence: str, to_accept: bool, trouble: str) -> ModelView:
     return ModelView(
         id=status.id, task=status.task, title=status.title, installed=status.installed,
-        selected=status.selected, own=status.digest == "own", size=status.size, licence=licence,
+        selected=status.selected, own=status.digest == "own", size=status.size,
+        about_bytes=status.about_bytes, licence=licence,
         licence_to_accept=to_accept, languages=status.languages, source=status.source,
         digest=status.digest, note=status.note, kept_because="", begun=False, trouble=trouble,
         fit=FitView(

@@ -12,7 +12,7 @@ const ROOM: Room = {
     { name: "llm_kv", label: "Conversation", ...need(4096, "kv"), place: "ram" },
     { name: "llm_work", label: "Work", ...need(4096, "work"), place: "ram" },
   ],
-  ram_total: 4096 * MIB, vram_total: 0, call_bytes: 500 * MIB, programs_bytes: 900 * MIB, llm_place: "ram",
+  ram_total: 4096 * MIB, vram_total: 0, ram_other: 0, vram_other: 0, call_bytes: 500 * MIB, programs_bytes: 900 * MIB, llm_place: "ram",
 };
 
 function need(tokens: number, what: "kv" | "work"): { size: number } {
@@ -35,6 +35,17 @@ test("the bar moves with context and seats", () => {
   assert.equal(now.free - long.free, more);
   assert.equal(now.free - full.free, 2 * ROOM.call_bytes);
   assert.equal(bars(ROOM, 4096, 4)[0]?.free, now.free);
+});
+
+test("what other programs take is not left for the models", () => {
+  const busy: Room = { ...ROOM, ram_other: 700 * MIB, vram_total: 8000 * MIB, vram_other: 300 * MIB };
+  const [ram, ...more] = bars(busy, 4096, 0);
+  assert.equal(ram?.free, (bars(ROOM, 4096, 0)[0]?.free ?? 0) - 700 * MIB);
+  assert.ok(ram?.parts.some((part) => part.label === "Other programs"));
+  assert.deepEqual(more, [], "graphics memory without a model of ours has no bar");
+  const gpu: Room = { ...busy, parts: ROOM.parts.map((part) => ({ ...part, place: "vram" })) };
+  const free = bars({ ...gpu, vram_other: 0 }, 4096, 0)[0]?.free ?? 0;
+  assert.equal(bars(gpu, 4096, 0)[0]?.free, free - 300 * MIB);
 });
 
 test("eighty parts of a hundred fit, a hundred are tight, more do not fit", () => {

@@ -27,6 +27,8 @@ export interface Room {
   parts: Part[];
   ram_total: number;
   vram_total: number;
+  ram_other: number;
+  vram_other: number;
   call_bytes: number;
   programs_bytes: number;
   llm_place: Place;
@@ -60,6 +62,8 @@ export function bars(room: Room, tokens: number, seats: number): Bar[] {
   parts.push(
     { name: "box", label: "Earshot's programs", size: room.programs_bytes, place: "ram" },
     { name: "agent", label: `Calls: ${seats || room.seats}`, size: calls, place: "ram" },
+    { name: "other", label: "Other programs", size: room.ram_other, place: "ram" },
+    { name: "other", label: "Other programs", size: room.vram_other, place: "vram" },
   );
   const places: [Place, number][] = [["vram", room.vram_total], ["ram", room.ram_total]];
   return places
@@ -68,7 +72,7 @@ export function bars(room: Room, tokens: number, seats: number): Bar[] {
       const here = parts.filter((part) => part.place === place && part.size > 0);
       return { place, total, parts: here, free: total - here.reduce((sum, part) => sum + part.size, 0) };
     })
-    .filter((bar) => bar.parts.length > 0);
+    .filter((bar) => bar.parts.some((part) => part.name !== "other"));
 }
 
 function sized(part: Part, room: Room, tokens: number): number {
