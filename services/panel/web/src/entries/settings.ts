@@ -4,6 +4,7 @@ type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
 const form = document.querySelector<HTMLFormElement>("#settings");
 const count = document.querySelector<HTMLElement>("#count");
+let leaving = false;
 
 function controls(): Control[] {
   return form ? [...form.querySelectorAll<Control>(".setting :is(input, select, textarea)[name]")] : [];
@@ -52,6 +53,14 @@ function showProblems(): boolean {
   return document.querySelector("#review-body [data-problems]") !== null;
 }
 
+// A save answers with an address to go to; its edits are not lost.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const answer = (event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr;
+  if (answer.getResponseHeader("HX-Redirect")) leaving = true;
+});
+addEventListener("beforeunload", (event) => {
+  if (!leaving && controls().some(changed)) event.preventDefault();
+});
 form?.addEventListener("input", showChanges);
 form?.addEventListener("reset", () => setTimeout(showChanges));
 document.addEventListener("click", (event) => {
