@@ -79,6 +79,9 @@ class ModelEntry(_Part):
     licence: str
     languages: list[str] = Field(min_length=1)
     memory_mb: int | None = Field(None, gt=0, description="About what it needs, in MiB.")
+    about_mb: int | None = Field(
+        None, gt=0, description="About its size on the disk in MB, where files have no exact size."
+    )
     embedded: bool = False
     note: str = ""
     source: Annotated[PackageSource | HubSource, Field(discriminator="kind")] | None = None
@@ -104,6 +107,11 @@ class ModelEntry(_Part):
         """Bytes of all files, or None while one is unknown."""
         sizes = [file.size for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def about_bytes(self) -> int | None:
+        """About the bytes of all files, where ``size`` is unknown; None if nobody said."""
+        return self.about_mb * 1_000_000 if self.about_mb and self.size is None else None
 
     @property
     def pinned(self) -> str:

@@ -62,6 +62,8 @@ class ModelStatus:
     embedded: bool
     size: int | None
     """Bytes; None while unknown."""
+    about_bytes: int | None
+    """About the size, where only that is known."""
     licence: str
     languages: list[str]
     source: str
@@ -192,7 +194,8 @@ class Catalogue:
                 digest = "locked"
         return ModelStatus(
             id=entry.id, task=entry.task, title=entry.title, installed=found is not None,
-            selected=selected, embedded=entry.embedded, size=size, licence=entry.licence,
+            selected=selected, embedded=entry.embedded, size=size,
+            about_bytes=entry.about_bytes if size is None else None, licence=entry.licence,
             languages=entry.languages, source=source_text(entry), digest=digest,
             note=entry.note, folder=str(found.folder) if found else "",
         )  # fmt: skip

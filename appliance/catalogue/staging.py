@@ -99,6 +99,11 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
+def about(count: int) -> str:
+    """A size that is roughly known, for people, e.g. ``about 480 MB``."""
+    return f"about {round(count / 1e6, -1):,.0f} MB"
+
+
 def refuse_wrong_bytes(path: Path, wanted: str, origin: str) -> None:
     """Delete the file unless it has this SHA-256.
 

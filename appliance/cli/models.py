@@ -47,20 +47,26 @@ def _print_table(rows: list[ModelStatus]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from appliance.catalogue.staging import megabytes
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "id", "task", "here", "size", "licence", "languages", "digest", "source"):
         table.add_column(name, overflow="fold", no_wrap=name in ("id", "size", "digest"))
     for row in rows:
         table.add_row(
             "*" if row.selected else "", row.id, row.task, "yes" if row.installed else "no",
-            megabytes(row.size) if row.size else "?", row.licence, " ".join(row.languages),
+            _size(row), row.licence, " ".join(row.languages),
             row.digest, row.source,
         )  # fmt: skip
     # Not a terminal: wide enough that no line is folded.
     console = Console()
     (console if console.is_terminal else Console(width=220)).print(table)
+
+
+def _size(row: ModelStatus) -> str:
+    from appliance.catalogue.staging import about, megabytes
+
+    if row.size:
+        return megabytes(row.size)
+    return about(row.about_bytes) if row.about_bytes else "?"
 
 
 def pull(

@@ -56,6 +56,8 @@ def test_the_box_s_own_catalogue_has_the_embedded_models_with_every_digest() -> 
         "whisper-tiny.en", "whisper-base", "smollm2-135m-instruct", "en_US-joe-medium",
     }  # fmt: skip
     assert all(entry.pinned == "sha256" and entry.size for entry in embedded)
+    unsized = {name for name, entry in entries.items() if not (entry.size or entry.about_bytes)}
+    assert unsized == {"gemma-4-e4b-it-qat-q4_0"}
     assert {entries[name].pinned for name in ("whisper-large-v3", "en_GB-jenny_dioco-medium")} == {
         "pinned at download"
     }

@@ -30,7 +30,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     file = make.catalogue(
         tmp_path / "models.yaml",
         make.model("joe", source=hub, files=[{"name": "joe.onnx", "role": "model", **digest}]),
-        make.model("ear", "stt", source=hub, files=[{"name": "model.bin", "role": "model"}]),
+        make.model(
+            "ear", "stt", source=hub, about_mb=484, files=[{"name": "model.bin", "role": "model"}]
+        ),
     )
     monkeypatch.setattr("appliance.settings.load_settings", lambda: made)
     monkeypatch.setattr(catalogue, "Catalogue", lambda settings: Catalogue(settings, file))
@@ -47,11 +49,14 @@ def test_list_shows_what_is_here_and_what_could_be(settings: Settings) -> None:
     assert rows["joe"]["installed"]
     assert rows["joe"]["selected"]
     assert rows["joe"]["size"] == len(VOICE)
+    assert rows["joe"]["about_bytes"] is None
     assert not rows["ear"]["installed"]
+    assert (rows["ear"]["size"], rows["ear"]["about_bytes"]) == (None, 484_000_000)
     assert rows["ear"]["digest"] == "pinned at download"
     assert rows["ear"]["source"] == "hub: a/b@dddddddddddd"
     text = command("list").stdout
     assert "pinned at download" in text
+    assert "about 480 MB" in text
     assert "MIT" in text
     assert "ear" not in command("list", "--task", "tts").stdout
 

@@ -51,6 +51,11 @@ async def test_the_list_tells_what_fits_and_what_serves(panel: Panel) -> None:
     far = await row(panel, FAR)
     assert not far["installed"]
     assert "about" in far["fit"]["because"]
+    assert (far["size"], far["about_bytes"]) == (None, 2_100_000_000)
+    assert mind["size"]
+    assert mind["about_bytes"] is None
+    shown = (await panel.http.get("/models")).text
+    assert "On the disk: about 2,100 MB" in shown
     room = (await panel.http.get(f"{API}/room")).json()
     assert {"llm_weights", "llm_kv", "stt", "tts"} <= {part["name"] for part in room["parts"]}
     assert room["line"]["kv_per_token"] == 23040

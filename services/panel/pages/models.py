@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from appliance.catalogue.staging import about
 from services.panel.models.office import office_of
 from services.panel.models.shelf import size_text
 from services.panel.pages import render
@@ -57,7 +58,7 @@ async def _list(request: Request) -> dict[str, Any]:
     office = office_of(request)
     return {
         "tasks": TASKS, "models": await office.shelf.look(), "size": size_text,
-        "work": office.workshop.known(),
+        "about": about, "work": office.workshop.known(),
     }  # fmt: skip
 
 
