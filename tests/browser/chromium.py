@@ -39,18 +39,20 @@ class Visit:
     scheme: Literal["light", "dark"] = "light"
     strangers: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Everything the page has said on its console."""
 
     def watch(self) -> None:
         """Keep each request off the origin and each error on the console."""
         self.page.on("request", lambda request: self._look(request.url))
         self.page.on("websocket", lambda socket: self._look(socket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda message: (
-                self.complaints.append(message.text) if message.type == "error" else None
-            ),
-        )
+        self.page.on("console", lambda message: self._listen(message.type, message.text))
+
+    def _listen(self, kind: str, text: str) -> None:
+        self.told.append(text)
+        if kind == "error":
+            self.complaints.append(text)
 
     def _look(self, url: str) -> None:
         # What the page itself recorded and plays back.

@@ -15,6 +15,14 @@ export interface TestRoom {
   tcp_port: number;
 }
 
+/** Where rooms for tests come from. */
+export interface TestRooms {
+  open(): Promise<TestRoom>;
+  close(test: TestRoom): Promise<void>;
+}
+
+export type Tried = PathResult & { test: TestRoom };
+
 interface Record {
   connections: RTCPeerConnection[];
   offered: Set<string>;
@@ -62,10 +70,20 @@ function forced(Real: typeof RTCPeerConnection, protocol: Protocol, record: Reco
 }
 
 /** Join the room over this protocol alone, and leave it again; what does not pass is tried twice. */
-export async function tryPath(test: TestRoom, protocol: Protocol): Promise<PathResult> {
-  const first = await tryOnce(test, protocol);
+export async function tryPath(rooms: TestRooms, protocol: Protocol): Promise<Tried> {
+  const first = await tryInRoomOfItsOwn(rooms, protocol);
   // A busy computer may miss the first moment; a firewall does so every time.
-  return first.connected || !first.signalled ? first : tryOnce(test, protocol);
+  return first.connected || !first.signalled ? first : tryInRoomOfItsOwn(rooms, protocol);
+}
+
+/** The media server remembers for a while what failed for whom in a room, and offers that no more. */
+async function tryInRoomOfItsOwn(rooms: TestRooms, protocol: Protocol): Promise<Tried> {
+  const test = await rooms.open();
+  try {
+    return { ...(await tryOnce(test, protocol)), test };
+  } finally {
+    await rooms.close(test);
+  }
 }
 
 async function tryOnce(test: TestRoom, protocol: Protocol): Promise<PathResult> {
@@ -89,8 +107,10 @@ async function tryOnce(test: TestRoom, protocol: Protocol): Promise<PathResult> 
     });
     connected = true;
     used = await pairOf(record.connections);
-  } catch {
+  } catch (error) {
     // What failed shows in what was reached: the signalling, or offers, or neither.
+    const states = record.connections.map((one) => `${one.connectionState}/${one.iceConnectionState}`).join(" ");
+    console.info(`${protocol} alone: ${String(error)} after ${Math.round(performance.now() - began)} ms, ${states}`);
   } finally {
     window.RTCPeerConnection = Real;
     await room.disconnect().catch(() => undefined);

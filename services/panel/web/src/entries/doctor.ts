@@ -2,7 +2,7 @@
 
 import { constraints, remembered } from "../devices";
 import { clockFinding, type Finding, levelFinding, microphoneFinding, pathFinding, type PathResult, roundTripFinding, secureFinding } from "../doctor/findings";
-import { type TestRoom, tryPath } from "../doctor/paths";
+import { type TestRoom, type TestRooms, tryPath } from "../doctor/paths";
 import { record } from "../doctor/recording";
 import { show, showRunning, showSkipped } from "../doctor/rows";
 import { element } from "../dom";
@@ -120,22 +120,24 @@ function stop(stream: MediaStream): void {
   for (const track of stream.getTracks()) track.stop();
 }
 
+const TEST_ROOMS: TestRooms = {
+  open: () => askJson<TestRoom>("POST", "/api/v1/doctor/rooms"),
+  // A room that could not be closed goes by itself.
+  close: (test) => askJson<void>("DELETE", `/api/v1/doctor/rooms/${test.room_name}`).catch(() => undefined),
+};
+
 async function checkPaths(): Promise<void> {
   showRunning("udp", "Joining a test room over UDP alone.");
   showRunning("tcp", "After that, over TCP alone.");
-  let test: TestRoom | undefined;
   try {
-    test = await askJson<TestRoom>("POST", "/api/v1/doctor/rooms");
-    const udp = await tryPath(test, "udp");
-    show("udp", pathFinding("udp", udp, test.udp_port));
-    const tcp = await tryPath(test, "tcp");
-    show("udp", pathFinding("udp", udp, test.udp_port, passes(tcp)));
-    show("tcp", pathFinding("tcp", tcp, test.tcp_port, passes(udp)));
+    const udp = await tryPath(TEST_ROOMS, "udp");
+    show("udp", pathFinding("udp", udp, udp.test.udp_port));
+    const tcp = await tryPath(TEST_ROOMS, "tcp");
+    show("udp", pathFinding("udp", udp, udp.test.udp_port, passes(tcp)));
+    show("tcp", pathFinding("tcp", tcp, tcp.test.tcp_port, passes(udp)));
   } catch (error) {
     const said = error instanceof Failure ? error.said : { message: "The test could not be made.", hint: "" };
     for (const name of ["udp", "tcp"]) show(name, { state: "fail", message: said.message, hint: said.hint ?? "" });
-  } finally {
-    if (test) await askJson("DELETE", `/api/v1/doctor/rooms/${test.room_name}`).catch(() => undefined);
   }
 }
 
