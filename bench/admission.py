@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,23 @@ def _spread(figures: list[float]) -> dict[str, float]:
     }  # fmt: skip
 
 
-async def storm(box: Box, requests: int, at_once: int) -> Storm:
-    """Ask so many times, so many at once; whoever gets in leaves again after a moment."""
+async def storm(box: Box, requests: int, at_once: int, *, admitted: int = 0) -> Storm:
+    """Ask so many times, so many at once; whoever gets in leaves again after a moment.
+
+    Args:
+        box: a running one.
+        requests: how often is asked at least.
+        at_once: how many ask at the same time.
+        admitted: asking goes on until so many got in, a minute at most.
+    """
     seen = Storm()
-    left = iter(range(requests))
+    until = time.monotonic() + 60
+    left = takewhile(
+        lambda number: (
+            number < requests or (seen.answers["201"] < admitted and time.monotonic() < until)
+        ),
+        count(),
+    )
     dice = random.Random(7)
     headers = box.auth
     limit = aiohttp.TCPConnector(limit=2 * at_once)

@@ -93,8 +93,7 @@ class Queue:
         """
         ticket = None if ticket_id is None else await self._called(ticket_id, holder)
         if ticket is None:
-            await self._first_count()
-            self.refuse_at_once(ticket_id)
+            await self.refuse_if_full(ticket_id)
         # From the look to here nothing was awaited, so nobody came in between.
         self._being_taken += 1
         try:
@@ -112,20 +111,25 @@ class Queue:
         finally:
             self._being_taken -= 1
 
-    def refuse_at_once(self, ticket_id: str | None) -> None:
-        """Tell a newcomer that there is no seat, without a look into the store.
+    async def refuse_if_full(self, ticket_id: str | None) -> None:
+        """Tell a newcomer that there is no seat, with a look into the store four times a second.
 
         Raises:
-            BoxFull: every seat is taken or spoken for, by what the panel knows.
+            BoxFull: every seat is taken or spoken for.
         """
-        if ticket_id is not None or self._counted_at == -math.inf:
+        if ticket_id is not None:
             return
         self._drop_the_gone()
-        if self._open + self._being_taken + len(self._tickets) >= self.seats:
-            # An agent may have ended a call in the store; whoever asks next profits.
-            if self._clock() - self._counted_at >= _KEPT_S and self._counting is None:
-                self._count_soon()
+        if self._clock() - self._counted_at >= _KEPT_S and (
+            self._is_full() or self._counted_at == -math.inf
+        ):
+            # An agent may have ended a call in the store, and a free seat is refused to nobody.
+            await asyncio.shield(self._counting or self._count_soon())
+        if self._is_full():
             raise BoxFull(self.seats, len(self._waiting()))
+
+    def _is_full(self) -> bool:
+        return self._open + self._being_taken + len(self._tickets) >= self.seats
 
     def wait(self, holder: str = "", most: int = MOST_OF_ONE) -> Place | None:
         """A place at the end of the line; None if the line is too long.
@@ -181,11 +185,6 @@ class Queue:
             if ticket.called_at is None:
                 raise BoxFull(self.seats, self._before(ticket))
             return self._tickets.pop(ticket_id)
-
-    async def _first_count(self) -> None:
-        if self._counted_at == -math.inf:
-            async with self._lock:
-                await self._settle()
 
     async def _settle(self) -> None:
         """Drop who is gone, count the calls, and call as many of the line as there are seats."""

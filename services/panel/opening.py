@@ -101,7 +101,7 @@ async def open_call(request: Request, wish: Wish) -> Session:
     """
     desk, readiness = desk_of(request), readiness_of(request)
     try:
-        desk.queue.refuse_at_once(wish.ticket)
+        await desk.queue.refuse_if_full(wish.ticket)
         await readiness.require()
         return await desk.open(
             wish.persona, wish.visit, ticket=wish.ticket, room_name=wish.room_name

@@ -96,6 +96,14 @@ async def test_the_line_is_served_to_its_end(panel: Panel) -> None:
     assert (await panel.http.post(SESSIONS)).status_code == 201
 
 
+async def test_a_seat_that_an_agent_gave_back_is_free_for_the_first_who_asks(panel: Panel) -> None:
+    session = await panel.open()
+    assert (await panel.http.post(SESSIONS)).status_code == 503
+    panel.store.sessions.end(session.id, EndState.CALLER_LEFT)
+    panel.clock.advance(1)
+    assert (await panel.http.post(SESSIONS)).status_code == 201
+
+
 async def test_a_page_that_was_closed_loses_its_place(panel: Panel) -> None:
     session = await panel.open()
     gone, patient = await queue_up(panel), await queue_up(panel)
