@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from appliance.catalogue.lock import exclusive, sync_folder
 from appliance.errors import ApplianceError, BadInput, NotFound, Refused
+from appliance.files import exclusive, sync_folder, write_whole
 from appliance.personas import LONGEST_FILE_BYTES, Persona, load_persona, parse_persona
 from appliance.settings import Settings
 
@@ -181,23 +180,13 @@ class PersonaFiles:
                 f"There are {MOST_FILES} personas already.",
                 "Delete some first.",
             )
-        draft = self._own / f".{persona.name}.{os.getpid()}"
         try:
-            draft.unlink(missing_ok=True)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(as_yaml(persona))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            sync_folder(self._own)
+            write_whole(path, as_yaml(persona))
         except OSError as error:
             raise ApplianceError(
                 "persona_not_written", f"The persona {persona.name!r} could not be written.",
                 "Is the disk full, or the data folder somebody else's? The page Doctor looks.",
             ) from error  # fmt: skip
-        finally:
-            draft.unlink(missing_ok=True)
         return self.get(persona.name)
 
     @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tomllib
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
-from appliance.catalogue.lock import exclusive, sync_folder
 from appliance.errors import ApplianceError, BadInput, BadSettings
+from appliance.files import exclusive, write_whole
 from appliance.setting_effects import FIXED
 from appliance.setting_groups import Group
 from appliance.settings import Settings, environment_name, explain, setting_names
@@ -207,7 +206,7 @@ def save(settings: Settings, changes: Values, version: str, *, tried: bool = Fal
         after = changed(before, changes, tried=tried)
         text = edited(before.text, after) if after != before.values else before.text
         try:
-            _write_whole(settings.settings_file.resolve(), text)
+            write_whole(settings.settings_file.resolve(), text)
         except OSError as error:
             raise ApplianceError(
                 "settings_not_written", f"{settings.settings_file} cannot be written.",
@@ -272,19 +271,3 @@ def _tree(values: Values) -> dict[str, Any]:
         elif not leaf:
             tree[name] = value
     return tree
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """A reader, or a power cut, meets the old file or the new one; 0600, as keys may be in it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)

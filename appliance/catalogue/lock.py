@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from appliance.catalogue.entries import Sha256
 from appliance.errors import ApplianceError
+from appliance.files import exclusive, write_whole
 
 LOCK_NAME = "models.lock.json"
 
@@ -76,32 +73,5 @@ def drop_from_lock(folder: Path, model_id: str) -> None:
 def write_atomically(path: Path, value: object) -> None:
     """Write JSON so that a reader, or a power cut, meets the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold this lock file alone; waits for whoever has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    # Set-up may run as another account than the box: the embedded models' lock is for all to read.
+    write_whole(path, json.dumps(value, indent=2) + "\n", mode=0o666)

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from appliance.catalogue.digests import sha256_of
-from appliance.catalogue.lock import sync_folder
 from appliance.errors import ApplianceError
+from appliance.files import sync_folder
 
 # Left free for the database and the logs.
 RESERVE_BYTES = 200 * 1024 * 1024

@@ -274,7 +274,7 @@ class Switcher:
     async def _keep(self, switch: Switch, serving: dict[Task, str] | None = None) -> None:
         """On the disk first, then in here and on the pages."""
         selection = await asyncio.to_thread(read_selection, self._settings)
-        # Whatever comes of it: what the settings ask for now was tried, or was passed over.
+        # Whatever comes of it: what the settings ask for was tried, or was passed over.
         wish = {switch.task: wished(self._settings, switch.task)} if switch.finished else _NOTHING
         selection = Selection(
             current={**selection.current, **(serving or _NOTHING)},

@@ -15,10 +15,11 @@ from appliance import logs
 from appliance.catalogue.digests import sha256_of
 from appliance.catalogue.entries import Task
 from appliance.catalogue.installed import Catalogue
-from appliance.catalogue.lock import LockedFile, LockedModel, add_to_lock, sync_folder
+from appliance.catalogue.lock import LockedFile, LockedModel, add_to_lock
 from appliance.catalogue.reading import read_shape
 from appliance.catalogue.staging import check_space
 from appliance.errors import ApplianceError, BadInput, NotFound, TooLarge
+from appliance.files import sync_folder
 from appliance.settings import Settings
 
 log = logs.get(__name__)
