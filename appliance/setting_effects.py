@@ -14,9 +14,16 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "database_url": WHOLE_BOX,
     "log_level": ("stt", "llm", "tts", "agent", "panel"),
     "persona": ("panel",),
+    "gpu": WHOLE_BOX,
     # The front door believes a server before it only where there is one.
     "public_url": WHOLE_BOX,
     "front.http_port": WHOLE_BOX,
+    "front.lan": WHOLE_BOX,
+    "front.https_port": WHOLE_BOX,
+    "front.names": WHOLE_BOX,
+    "front.certificate": WHOLE_BOX,
+    "front.certificate_key": WHOLE_BOX,
+    "front.mdns": WHOLE_BOX,
     "front.cors_origins": ("panel",),
     "access.idle_s": ("panel",),
     "access.longest_s": ("panel",),
@@ -55,6 +62,10 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "tts.workers": ("tts",),
     "tts.url": WHOLE_BOX,
     "tts.max_chars": ("tts", "panel"),
+    "backup.recipient": ("panel",),
+    "backup.hour": ("panel",),
+    "backup.keep": ("panel",),
+    "backup.dir": ("panel",),
 }
 
 _ON_THE_BOX = "Where the box keeps its files is changed on the machine itself, before a start."
@@ -66,6 +77,9 @@ FIXED: dict[str, str] = {
     "builtin_models_dir": _ON_THE_BOX,
     "programs_dir": _ON_THE_BOX,
     "database_url": _ON_THE_BOX,
+    "front.certificate": _ON_THE_BOX,
+    "front.certificate_key": _ON_THE_BOX,
+    "backup.dir": _ON_THE_BOX,
     "stt.model": _ON_MODELS,
     "llm.model": _ON_MODELS,
     "tts.voice": _ON_MODELS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -35,6 +36,35 @@ class FrontSettings(Group):
         description="TCP port of the page and the API on this machine (loopback only).",
         examples=[8080],
     )  # fmt: skip
+    lan: bool = Field(
+        False,
+        description="Whether other machines of the network may come in: the app by https, its "
+        "certificate explained by http.",
+    )
+    https_port: int = Field(
+        8443, ge=1, le=65535, description="TCP port of the page and the API for the network."
+    )
+    names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]] = Field(
+        default_factory=list,
+        description="Further DNS names by which the network reaches the box; its own name and the "
+        "same with .local are always known.",
+        examples=["earshot.lan"],
+    )  # fmt: skip
+    certificate: Path | None = Field(
+        None,
+        description="The owner's certificate with its chain, PEM; unset: one of the box's own CA.",
+        examples=["/data/tls/chain.pem"],
+    )
+    certificate_key: Path | None = Field(
+        None,
+        description="The private key of that certificate, PEM.",
+        examples=["/data/tls/key.pem"],
+    )
+    mdns: bool = Field(
+        False,
+        description="Announce the box as <host name>.local by multicast DNS, which sends packets to "
+        "the whole network.",
+    )
     cors_origins: list[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]] = Field(
         default_factory=list,
         description="Other sites whose pages may use the API with a key; none by default.",
@@ -189,4 +219,20 @@ class TtsSettings(Group):
     )
     max_chars: int = Field(
         4096, ge=1, le=100_000, description="Longest text of one request, in characters."
+    )
+
+
+class BackupSettings(Group):
+    """Copies of what the box keeps, sealed for the owner's key."""
+
+    recipient: str = Field(
+        "", pattern=r"^(|age1[a-z0-9]{58})$",
+        description="age recipient to which backups are encrypted; only who has its identity can read "
+        "them. Empty: no backups by night.",
+        examples=["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+    )  # fmt: skip
+    hour: int = Field(3, ge=0, le=23, description="Hour of the night, in the box's own time zone.")
+    keep: int = Field(14, ge=1, le=365, description="How many backups are kept.")
+    dir: Path | None = Field(
+        None, description="Folder of the backups; unset: backups in the data folder."
     )

@@ -22,11 +22,13 @@ from pydantic_settings import (
 )
 
 from appliance.errors import BadSettings
+from appliance.seal_switches import SWITCHES, UNSET
 from appliance.setting_groups import (
     ALIASES,
     LONGEST_DRAIN_S,
     AccessSettings,
     AgentSettings,
+    BackupSettings,
     FrontSettings,
     Group,
     LiveKitSettings,
@@ -42,27 +44,6 @@ _LONGEST_RUN_DIR = 90
 # Not TMPDIR: every command has to find the same folder, whatever shell it runs in.
 _SHARED_PLACE = Path("/tmp")  # noqa: S108
 
-_SWITCHES = {
-    # onnxruntime >= 1.29 reports to its maker unless this is set before its first import.
-    "ORT_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "OTEL_SDK_DISABLED": "true",
-    "NO_PROXY": "*",
-    "no_proxy": "*",
-}
-_UNSET = (
-    # Each of these makes livekit-agents reach for its maker's cloud.
-    "LIVEKIT_DEV_MODE", "LIVEKIT_REMOTE_EOT_URL", "LIVEKIT_OBSERVABILITY_URL",
-    "LIVEKIT_WORKER_TOKEN", "LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY",
-    "LIVEKIT_INFERENCE_API_SECRET",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
-    "OPENAI_API_KEY", "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT",
-)  # fmt: skip
-
-
 # What the owner's shell had before the seal: a pull may need the proxy that calls must not use.
 _before_seal: dict[str, str] = {}
 
@@ -71,8 +52,8 @@ def seal_environment() -> None:
     """Switch off everything that would reach outside. First line of every ``__main__``."""
     if not _before_seal:
         _before_seal.update(os.environ)
-    os.environ.update(_SWITCHES)
-    for name in _UNSET:
+    os.environ.update(SWITCHES)
+    for name in UNSET:
         os.environ.pop(name, None)
 
 
@@ -81,15 +62,15 @@ def sealed_environment() -> dict[str, str]:
 
     The child also gets native/seal.c preloaded, which refuses public addresses.
     """
-    kept = {k: v for k, v in os.environ.items() if k not in _UNSET}
+    kept = {k: v for k, v in os.environ.items() if k not in UNSET}
     preload = {"LD_PRELOAD": str(SEAL_LIBRARY)} if SEAL_LIBRARY.is_file() else {}
-    return {**kept, **_SWITCHES, **preload}
+    return {**kept, **SWITCHES, **preload}
 
 
 def unsealed_environment() -> dict[str, str]:
     """The environment as it was before the seal: for ``pull``'s child alone."""
     before = _before_seal or dict(os.environ)
-    offline = {*_SWITCHES, "LD_PRELOAD"} - {"ORT_DISABLE_TELEMETRY", "NO_PROXY", "no_proxy"}
+    offline = {*SWITCHES, "LD_PRELOAD"} - {"ORT_DISABLE_TELEMETRY", "NO_PROXY", "no_proxy"}
     return {k: v for k, v in before.items() if k not in offline}
 
 
@@ -122,10 +103,15 @@ class Settings(BaseSettings):
         "info", description="Least level that is logged."
     )
     persona: str = Field("default", description="Persona of a call that names none.")
+    gpu: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="auto: used if there is one; required: without one no model is started, and the "
+        "panel says why; off: never used.",
+    )
     public_url: str = Field(
         "", pattern=r"^(|https?://[^/\s]+)$",
         description="Address at which a server with a certificate before the box is reached; in join links. "
-        "Empty: http://localhost and the port.",
+        "Empty: the LAN door's address if it is open, else http://localhost and the port.",
         examples=["https://earshot.example.lan:8443"],
     )  # fmt: skip
     front: FrontSettings = Field(default_factory=FrontSettings)
@@ -135,6 +121,7 @@ class Settings(BaseSettings):
     stt: SttSettings = Field(default_factory=SttSettings)
     llm: LlmSettings = Field(default_factory=LlmSettings)
     tts: TtsSettings = Field(default_factory=TtsSettings)
+    backup: BackupSettings = Field(default_factory=BackupSettings)
 
     @classmethod
     def settings_customise_sources(

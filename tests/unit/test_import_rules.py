@@ -30,10 +30,10 @@ KEPT_TO = {
 FOUNDATION = {
     "errors": set[str](),
     "audio": {"appliance.errors"},
-    "settings": {"appliance.errors", "appliance.setting_groups"},
+    "settings": {"appliance.errors", "appliance.seal_switches", "appliance.setting_groups"},
 }
 # Needed without an import: FastAPI's forms and templates, and a program that is started.
-NEVER_IMPORTED = {"python-multipart", "jinja2", "supervisor"}
+NEVER_IMPORTED = {"python-multipart", "jinja2", "psycopg[binary]", "supervisor"}
 LONGEST_FILE = 400
 
 

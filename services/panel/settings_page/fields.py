@@ -38,7 +38,12 @@ _LABELS = {
     "persona": "Default persona",
     "public_url": "Address in links and QR codes",
     "front.http_port": "Port of the page",
+    "gpu": "GPU",
     "front.cors_origins": "Other sites",
+    "front.lan": "Open to the network",
+    "front.https_port": "Port for the network",
+    "front.names": "Further names",
+    "front.mdns": "Announce by multicast DNS",
     "access.idle_s": "Sign out when idle for",
     "access.longest_s": "Longest sign-in",
     "access.keep_calls_days": "Keep calls for",
@@ -67,6 +72,10 @@ _LABELS = {
     "tts.gain": "Volume",
     "tts.workers": "Sentences at a time",
     "tts.max_chars": "Longest text",
+    "backup.recipient": "Key of the backups",
+    "backup.hour": "Hour of the backup",
+    "backup.keep": "Backups kept",
+    "backup.dir": "Folder of the backups",
 }
 
 
