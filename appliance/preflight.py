@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from appliance.addresses import LOOPBACK, find_node_ip, has_ipv6_loopback
 from appliance.errors import ApplianceError, BadInput, BadSettings
 from appliance.personas import find_persona
-from appliance.rendering import LOOPBACK, find_node_ip, has_ipv6_loopback, programs
+from appliance.rendering import programs
 from appliance.secrets import livekit_keys, local_token
 from appliance.settings import Settings
 

@@ -5,29 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-import psutil
-
+from appliance.addresses import LOOPBACK, has_ipv6_loopback, lan_address
 from appliance.secrets import livekit_keys
 from appliance.settings import PROJECT_DIR, Settings
 
-LOOPBACK = "127.0.0.1"
 # The same front door twice on the same ports: the kernel hands a new connection to one that lives,
 # so a call whose signalling died with one of them resumes at the other at once.
 FRONTS = ("front", "front-spare")
-# Bridges of container engines and virtual machines: no caller is behind them.
-_INNER_NETWORKS = ("docker", "br-", "virbr", "lxcbr", "lxdbr", "podman", "cni", "flannel", "kube")
 # Strict: the last address that is not this machine's, so nobody can put a false one before it.
 _OWN_MACHINE_IS_TRUSTED = """
 		trusted_proxies static 127.0.0.0/8 ::1
 		trusted_proxies_strict
 """.lstrip("\n")
-_ROUTES = Path("/proc/net/route")
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def livekit_yaml(settings: Settings) -> str:
         port=settings.livekit.port,
         tcp_port=settings.livekit.tcp_port,
         udp_port=settings.livekit.udp_port,
-        node_ip=json.dumps(settings.livekit.node_ip or find_node_ip()),
+        node_ip=json.dumps(lan_address(settings)),
         api_key=json.dumps(keys.api_key),
         api_secret=json.dumps(keys.api_secret),
         webhook_url=json.dumps(f"http://{LOOPBACK}:{settings.front.http_port}/internal/livekit"),
@@ -143,47 +137,6 @@ def _program_section(program: Program, logs: Path) -> str:
     }
     body = "\n".join(f"{key}={value}" for key, value in lines.items())
     return f"\n[program:{program.name}]\n{body}"
-
-
-def find_node_ip() -> str:
-    """The IPv4 address offered to callers: the default route's, else any that is not loopback.
-
-    Falls back to 127.0.0.1 where there is no other; WebRTC then connects nothing.
-    """
-    stats = psutil.net_if_stats()
-    best: list[tuple[int, str]] = []
-    route = _default_route_interface()
-    for name, addresses in psutil.net_if_addrs().items():
-        if name not in stats or not stats[name].isup:
-            continue
-        rank = 0 if name == route else 2 if name.startswith(_INNER_NETWORKS) else 1
-        best += [
-            (rank, address.address)
-            for address in addresses
-            if address.family == socket.AF_INET and not address.address.startswith("127.")
-        ]
-    return min(best, key=lambda item: item[0])[1] if best else LOOPBACK
-
-
-def _default_route_interface() -> str:
-    try:
-        rows = [line.split() for line in _ROUTES.read_text().splitlines()[1:]]
-    except OSError:
-        return ""
-    defaults = [
-        (int(row[6]), row[0]) for row in rows if len(row) > 7 and row[1] == row[7] == "0" * 8
-    ]
-    return min(defaults)[1] if defaults else ""
-
-
-def has_ipv6_loopback() -> bool:
-    """Whether [::1] exists, so that http://localhost works whichever way a browser resolves it."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def write_private(path: Path, text: str) -> None:

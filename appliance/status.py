@@ -12,8 +12,9 @@ from typing import Any
 
 import psutil
 
+from appliance.addresses import LOOPBACK
 from appliance.errors import ApplianceError
-from appliance.rendering import FRONTS, LOOPBACK, programs
+from appliance.rendering import FRONTS, programs
 from appliance.running import as_started
 from appliance.settings import Settings
 from appliance.supervision import ProcessInfo, Record, members, read_records, supervisor_of

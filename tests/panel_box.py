@@ -15,7 +15,8 @@ import aiohttp
 import httpx
 from livekit import api
 
-from appliance.rendering import caddyfile, find_node_ip, livekit_yaml, write_private
+from appliance.addresses import find_node_ip
+from appliance.rendering import caddyfile, livekit_yaml, write_private
 from appliance.secrets import livekit_keys, local_token
 from appliance.setting_groups import FrontSettings, LiveKitSettings
 from appliance.settings import PROJECT_DIR, Settings, sealed_environment

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import psutil
 
+from appliance.addresses import find_node_ip
 from appliance.checks.finding import Finding, fail, ok, warn
-from appliance.rendering import find_node_ip
 from appliance.settings import Settings
 from appliance.supervision import members
 

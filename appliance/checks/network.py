@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from appliance.addresses import LOOPBACK, lan_address
 from appliance.checks.finding import Finding, fail, ok
-from appliance.rendering import LOOPBACK, find_node_ip
 from appliance.settings import Settings
 
 CHECKS = "The machine has a network address besides loopback."
@@ -16,7 +16,7 @@ _HINT = (
 
 def look(settings: Settings) -> Finding:
     """The address that callers are offered for media."""
-    address = settings.livekit.node_ip or find_node_ip()
+    address = lan_address(settings)
     if address == LOOPBACK:
         return fail("Only the loopback interface is up, so calls cannot connect.", _HINT)
     return ok(f"Calls are offered {address}.")

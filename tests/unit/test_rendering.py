@@ -11,8 +11,9 @@ import psutil
 import pytest
 import yaml
 
-from appliance import rendering
-from appliance.rendering import caddyfile, find_node_ip, livekit_yaml, programs, render
+from appliance import addresses, rendering
+from appliance.addresses import find_node_ip
+from appliance.rendering import caddyfile, livekit_yaml, programs, render
 from appliance.settings import Settings
 
 pytestmark = pytest.mark.unit
@@ -47,7 +48,7 @@ def _interfaces(
     monkeypatch.setattr(
         psutil, "net_if_addrs", lambda: {n: [Address(ip)] for n, (ip, _) in interfaces.items()}
     )
-    monkeypatch.setattr(rendering, "_default_route_interface", lambda: route)
+    monkeypatch.setattr(addresses, "_default_route_interface", lambda: route)
 
 
 def test_livekit_hands_out_nothing_public_and_makes_no_rooms_by_itself(tmp_path: Path) -> None:
