@@ -19,9 +19,14 @@ locked() {
     take' "$file"
 }
 
-# Everything in a lock but one package: locked_without FILE NAME
+# Everything in a lock but some packages: locked_without FILE NAME...
 locked_without() {
-  awk -v name="$2" '/^[a-z0-9]/ { split($0, part, "=="); skip = part[1] == name } !skip' "$1"
+  local file=$1
+  shift
+  awk -v names="$*" '
+    BEGIN { count = split(names, list, " "); for (i = 1; i <= count; i++) unwanted[list[i]] }
+    /^[a-z0-9]/ { split($0, part, "=="); skip = part[1] in unwanted }
+    !skip' "$file"
 }
 
 at_least() { # have, need: both dotted numbers
