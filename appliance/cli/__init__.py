@@ -14,8 +14,8 @@ from appliance.errors import ApplianceError, BadSettings
 
 # In the order in which help lists them.
 NOUNS = (
-    "run", "down", "status", "logs", "restart", "doctor", "call", "models", "sessions", "admin",
-    "prove_offline", "docs",
+    "run", "down", "status", "address", "logs", "restart", "doctor", "call", "models", "sessions",
+    "admin", "prove_offline", "docs",
 )  # fmt: skip
 
 UNEXPECTED_EXIT = 1

@@ -33,7 +33,7 @@ from services.panel.guard import Guard
 from services.panel.guests import Guests
 from services.panel.models.office import Office, make_office
 from services.panel.pages import access as access_page
-from services.panel.pages import account, home, join, sign_in, talk
+from services.panel.pages import account, devices, home, join, sign_in, talk
 from services.panel.pages import audit as audit_page
 from services.panel.pages import calls as calls_page
 from services.panel.pages import doctor as doctor_page
@@ -129,7 +129,7 @@ def create_app(
         app.include_router(module.router)
     for module in (models_api, models_page):
         app.include_router(module.router)
-    for module in (guest, links, livekit, access_page, join):
+    for module in (guest, links, livekit, access_page, join, devices):
         app.include_router(module.router)
     for module in (
         doctor_api,

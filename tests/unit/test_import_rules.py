@@ -32,8 +32,8 @@ FOUNDATION = {
     "audio": {"appliance.errors"},
     "settings": {"appliance.errors", "appliance.seal_switches", "appliance.setting_groups"},
 }
-# Needed without an import: FastAPI's forms and templates, and a program that is started.
-NEVER_IMPORTED = {"python-multipart", "jinja2", "psycopg[binary]", "supervisor"}
+# Needed without an import: FastAPI's forms, and a program that is started.
+NEVER_IMPORTED = {"python-multipart", "psycopg[binary]", "supervisor"}
 LONGEST_FILE = 400
 
 
