@@ -10,8 +10,13 @@ from typing import Any, Literal
 
 import pynvml
 
+from appliance.settings import Settings
+
 State = Literal["present", "absent", "driver_mismatch", "lost", "refused", "unknown"]
 
+LEAST_DRIVER = 525
+# Two CUDA programs take half of this before they load anything.
+LEAST_FREE = 1 << 30
 _RESTART_BOX = "Restart Earshot's container; outside a container, restart the machine."
 _POWER_CYCLE = (
     "Switch the machine off and on again. If it happens again, check the card's power and cooling."
@@ -27,7 +32,9 @@ class Trouble:
     hint: str = ""
 
 
-NO_GPU = Trouble("absent", "This machine has no NVIDIA GPU; everything runs on the CPU.")
+_ON_CPU = "; everything runs on the CPU."
+NO_GPU = Trouble("absent", f"This machine has no NVIDIA GPU{_ON_CPU}")
+_OFF = Trouble("absent", f"The setting gpu is off{_ON_CPU}")
 _MISMATCH = Trouble(
     "driver_mismatch", "NVIDIA's driver and its library are of different versions.",
     "The driver was updated while it ran: restart the machine.",
@@ -45,7 +52,7 @@ TROUBLES: dict[int, Trouble] = {
     pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU,
     pynvml.NVML_ERROR_NOT_FOUND: NO_GPU,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: Trouble(
-        "absent", "NVIDIA's driver is installed, but not loaded; everything runs on the CPU.",
+        "absent", f"NVIDIA's driver is installed, but not loaded{_ON_CPU}",
         "If the machine has an NVIDIA GPU, restart it; then reinstall the driver.",
     ),
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: _MISMATCH,
@@ -134,15 +141,45 @@ def trouble_of(code: int) -> Trouble:
     )
 
 
+def reader_of(settings: Settings) -> GpuReader:
+    """What reads the GPU, unless the settings say that there is to be none."""
+    return GpuReader(is_used=settings.gpu != "off")
+
+
+def why_unusable(settings: Settings) -> str:
+    """Why the GPU that the settings require cannot be used, in one line; empty if it can or need not."""
+    found = unusable(GpuReader().read()) if settings.gpu == "required" else None
+    return f"{found.why} {found.hint}" if found else ""
+
+
+def unusable(gpu: Gpu) -> Trouble | None:
+    """Why models cannot run on this GPU, and what to do; None if they can."""
+    if not gpu.is_present:
+        why = gpu.why.replace(_ON_CPU, ".")
+        hint = gpu.hint or "Give it to Earshot (docs/install.md), or set gpu to off."
+        return Trouble(gpu.state, why, hint)
+    driver = gpu.driver.partition(".")[0]
+    if driver.isdecimal() and int(driver) < LEAST_DRIVER:
+        why = f"NVIDIA's driver {gpu.driver} is too old for CUDA 12."
+        return Trouble("driver_mismatch", why, f"Update it to {LEAST_DRIVER} or newer.")
+    if gpu.memory_free is not None and gpu.memory_free < LEAST_FREE:
+        why = f"Only {gpu.memory_free >> 20} MB of the GPU's memory are free."
+        return Trouble("present", why, "End what uses it (nvidia-smi lists it); restart Earshot.")
+    return None
+
+
 class GpuReader:
     """Reads the GPU, in any thread; begins anew after every failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_used: bool = True) -> None:
+        self._is_used = is_used
         self._lock = threading.Lock()
         self._known: Gpu | None = None
 
     def read(self) -> Gpu:
         """The GPU as it is now. Never raises: whatever is wrong is the answer."""
+        if not self._is_used:
+            return Gpu(_OFF.state, _OFF.why)
         with self._lock:
             try:
                 if self._known is None:

@@ -108,14 +108,24 @@ def check(settings: Settings) -> list[str]:
     for step in (check_disk, check_programs, check_ports, _check_keys, _check_persona):
         step(settings)
     # Heavy, and needed here alone.
-    from appliance.catalogue import verify_quick
     from appliance.store import upgrade
 
-    verify_quick(settings)
     upgrade(settings.store_url)
     if not settings.livekit.node_ip and find_node_ip() == LOOPBACK:
         return [_NO_ADDRESS]
     return []
+
+
+def check_models(settings: Settings) -> None:
+    """Pass if the models that will be loaded are whole.
+
+    Raises:
+        ApplianceError: a file is missing or is not what it was.
+    """
+    # Heavy, and needed here alone.
+    from appliance.catalogue import verify_quick
+
+    verify_quick(settings)
 
 
 def _check_keys(settings: Settings) -> None:

@@ -6,17 +6,24 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from appliance.addresses import LOOPBACK, has_ipv6_loopback, lan_address
+from appliance.door_config import door_config, quoted
 from appliance.secrets import livekit_keys
 from appliance.settings import PROJECT_DIR, Settings
+
+if TYPE_CHECKING:
+    from appliance.tls.preparing import Prepared
 
 # The same front door twice on the same ports: the kernel hands a new connection to one that lives,
 # so a call whose signalling died with one of them resumes at the other at once.
 FRONTS = ("front", "front-spare")
+MODEL_SERVICES = ("stt", "llm", "tts")
 # Strict: the last address that is not this machine's, so nobody can put a false one before it.
 _OWN_MACHINE_IS_TRUSTED = """
 		trusted_proxies static 127.0.0.0/8 ::1
@@ -61,18 +68,29 @@ def _caddy(settings: Settings, name: str) -> tuple[str, ...]:
     return (caddy, "run", "--adapter", "caddyfile", "--config", str(config))
 
 
-def render(settings: Settings) -> None:
+def render(settings: Settings, held_back: Collection[str] = ()) -> None:
     """Write livekit.yaml, a Caddyfile per front door and supervisord.conf into the run folder, each 0600.
+
+    Programs that are ``held_back`` are known to supervisord, which does not start them by itself.
 
     Raises:
         BadSettings: the configured LiveKit keys cannot be used.
     """
     write_private(settings.run_dir / "livekit.yaml", livekit_yaml(settings))
+    door = _prepared(settings) if settings.front.lan else None
     for name in FRONTS:
-        write_private(settings.run_dir / f"{name}.caddyfile", caddyfile(settings, name))
+        write_private(settings.run_dir / f"{name}.caddyfile", caddyfile(settings, name, door))
     write_private(
-        settings.run_dir / "supervisord.conf", supervisord_conf(settings, programs(settings))
+        settings.run_dir / "supervisord.conf",
+        supervisord_conf(settings, programs(settings), held_back),
     )
+
+
+def _prepared(settings: Settings) -> Prepared:
+    # Heavy, and needed where the door is open alone.
+    from appliance.tls.preparing import prepare
+
+    return prepare(settings)
 
 
 def livekit_yaml(settings: Settings) -> str:
@@ -89,26 +107,42 @@ def livekit_yaml(settings: Settings) -> str:
     )
 
 
-def caddyfile(settings: Settings, name: str) -> str:
-    """The configuration of one of the ``FRONTS``; they differ in their own socket alone."""
+def caddyfile(settings: Settings, name: str, door: Prepared | None = None) -> str:
+    """The configuration of one of the ``FRONTS``; they differ in their own socket alone.
+
+    Args:
+        settings: the box's.
+        name: which one.
+        door: with what it is opened to other machines; None: it is closed.
+    """
+    parts = door_config(settings, door)
     return _template("Caddyfile").substitute(
         http_port=settings.front.http_port,
+        automatic=parts.automatic,
+        door_options=parts.options,
+        listener=parts.listener,
+        door_server=parts.server,
+        door=parts.sites,
         # Only where a server with a certificate is told to stand before it: otherwise any program
         # of this machine could say that it comes from elsewhere.
         trusted=_OWN_MACHINE_IS_TRUSTED if settings.public_url else "",
         addresses=f"{LOOPBACK} ::1" if has_ipv6_loopback() else LOOPBACK,
-        own_socket=_caddy_quoted(f"unix/{settings.socket(name)}|0600"),
+        own_socket=quoted(f"unix/{settings.socket(name)}|0600"),
         livekit_port=settings.livekit.port,
-        panel=_caddy_quoted(f"unix/{settings.socket('panel')}"),
+        panel=quoted(f"unix/{settings.socket('panel')}"),
         speech_mb=settings.stt.max_upload_mb + 1,
-        storage=_caddy_quoted(str(settings.run_dir / "caddy")),
+        storage=quoted(parts.storage or settings.run_dir / "caddy"),
     )
 
 
-def supervisord_conf(settings: Settings, group: list[Program]) -> str:
+def supervisord_conf(
+    settings: Settings, group: list[Program], held_back: Collection[str] = ()
+) -> str:
     """The supervisor's configuration for these programs."""
     logs = settings.data_dir / "logs"
-    sections = [_program_section(program, logs) for program in group]
+    sections = [
+        _program_section(program, logs, starts=program.name not in held_back) for program in group
+    ]
     return _template("supervisord.conf").substitute(
         project=_ini(str(PROJECT_DIR)),
         run=_ini(str(settings.run_dir)),
@@ -119,12 +153,13 @@ def supervisord_conf(settings: Settings, group: list[Program]) -> str:
     )
 
 
-def _program_section(program: Program, logs: Path) -> str:
+def _program_section(program: Program, logs: Path, *, starts: bool) -> str:
     lines = {
         "command": _ini(shlex.join(program.command)),
         # With supervisord's default of 1 s a program that dies at once counts as running.
         "startsecs": "5",
         "startretries": "5",
+        "autostart": "true" if starts else "false",
         "autorestart": "true",
         # Children that outlive a program's SIGKILL go with it, but its SIGTERM is the program's alone.
         "killasgroup": "true",
@@ -155,7 +190,3 @@ def _template(name: str) -> Template:
 def _ini(value: str) -> str:
     # supervisord expands %(name)s in every value.
     return value.replace("%", "%%")
-
-
-def _caddy_quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -9,22 +9,30 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Protocol
 
 import psutil
 
 from appliance import preflight
-from appliance.errors import ApplianceError, Refused, TimedOut
-from appliance.rendering import render
+from appliance.errors import ApplianceError, NotReady, Refused, TimedOut
+from appliance.gpu import why_unusable
+from appliance.holding import Report, Signals, Wish
+from appliance.rendering import FRONTS, MODEL_SERVICES, programs, render, write_private
 from appliance.running import as_started, keep_start
 from appliance.settings import Settings, sealed_environment
 from appliance.status import BoxStatus, ProgramStatus, box_status
-from appliance.supervision import MARK, members, read_records, records_path, supervisor_of, sweep
+from appliance.supervision import (
+    MARK,
+    Record,
+    members,
+    read_records,
+    records_path,
+    records_text,
+    supervisor_of,
+    sweep,
+)
 from appliance.watch import CORE
 
 CORE_LOST_EXIT = 70
@@ -35,18 +43,10 @@ _SWEEP_GRACE_S = 3.0
 # A program that ended this often while the box starts will not come up.
 _ENOUGH_ENDS = 3
 _FAILED = ("failed", "given_up")
+# What somebody needs to see what is wrong with the rest.
+_PAGE = CORE | set(FRONTS)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-
-
-class Report(Protocol):
-    """Who tells the person how the start goes."""
-
-    def warn(self, sentence: str) -> None: ...
-    def progress(self, box: BoxStatus) -> None: ...
-    def ready(self, box: BoxStatus) -> None: ...
-    def stopping(self) -> None: ...
-    def stopped(self) -> None: ...
 
 
 class AlreadyRunning(Refused):
@@ -59,72 +59,62 @@ class Interrupted(ApplianceError):
     exit_code = 130
 
 
-class Signals:
-    """Ctrl-C, SIGTERM and a closing terminal, as something to ask for instead of an exception."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.count = 0
-
-    @property
-    def asked(self) -> bool:
-        """Whether a stop was asked for."""
-        return self.count > 0
-
-    @property
-    def forced(self) -> bool:
-        """Whether it was asked for again."""
-        return self.count > 1
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, no longer than until the next signal."""
-        self._event.wait(seconds)
-
-    def _take(self, number: int, _frame: FrameType | None) -> None:
-        # A terminal that closes sends SIGHUP, and some send it twice.
-        self.count += 1 if number != signal.SIGHUP or not self.count else 0
-        self._event.set()
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Take the three signals for the length of the block."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._take) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def start(settings: Settings, *, detach: bool, report: Report) -> int:
+def start(settings: Settings, *, detach: bool, report: Report, wish: Wish | None = None) -> int:
     """Start the box and, unless ``detach``, hold it until a signal. Returns the exit code.
 
-    Nothing is left running when this raises.
+    Nothing is left running when this raises. Where the GPU that the settings require cannot be
+    used, no model is started, and the page says why.
 
     Raises:
         AlreadyRunning: this data folder's box runs.
         ApplianceError: a check failed or a program did not come up; says which and why.
     """
     signals = Signals()
+    wish = wish or Wish()
     with signals.caught():
         preflight.prepare_folders(settings)
         with _box_lock(settings) as lock:
             sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)
             for warning in preflight.check(settings):
                 report.warn(warning)
+            held_back = _held_back(settings, wish, report)
             if signals.asked:
                 raise Interrupted("interrupted", "Earshot was not started.")
-            render(settings)
-            supervisor = _spawn(settings, lock, tied=not detach)
+            render(settings, held_back)
+            supervisor = _spawn(settings, lock, tied=not detach, held_back=held_back)
         # From here on supervisord alone holds the lock: it ends with the box.
         try:
             keep_start(settings, supervisor.pid)
-            report.ready(_await_ready(settings, supervisor, signals, report))
+            patient = wish.is_patient or bool(held_back)
+            box = _await_ready(settings, supervisor, signals, report, patient=patient)
+            report.ready(box)
         except BaseException:
             _end(settings, supervisor, signals)
             raise
-        return 0 if detach else _hold(settings, supervisor, signals, report)
+        if detach:
+            return 0 if box.ready else NotReady.exit_code
+        return _hold(settings, supervisor, signals, report, wish.lost)
+
+
+def _held_back(settings: Settings, wish: Wish, report: Report) -> dict[str, str]:
+    """The programs that are not started, and why; whoever starts it is told once.
+
+    Raises:
+        ApplianceError: a model's files are not in order, and nobody wished for patience.
+    """
+    why = wish.without_models or why_unusable(settings)
+    if why:
+        report.warn(f"{why} No model is started; the panel is.")
+        names = [program.name for program in programs(settings)]
+        return {name: why for name in MODEL_SERVICES if name in names}
+    try:
+        preflight.check_models(settings)
+    except ApplianceError as error:
+        if not wish.is_patient:
+            raise
+        # The program that needs it will say the same of itself.
+        report.warn(str(error))
+    return {}
 
 
 def await_running(settings: Settings, waiting: Callable[[], None]) -> None:
@@ -182,21 +172,30 @@ def _is_held(settings: Settings) -> bool:
 
 
 def _hold(
-    settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals, report: Report
+    settings: Settings,
+    supervisor: subprocess.Popen[bytes],
+    signals: Signals,
+    report: Report,
+    gone: Callable[[], str],
 ) -> int:
-    """Until a signal, or until the box ends by itself. Returns the exit code."""
+    """Until a signal, until something is gone, or the box ends by itself. Returns the exit code."""
+    why = ""
     try:
-        while not signals.asked and supervisor.poll() is None:
+        while not signals.asked and supervisor.poll() is None and not (why := gone()):
             signals.wait(_POLL_S)
         if signals.asked:
             report.stopping()
     finally:
         _end(settings, supervisor, signals)
-    lost = [
-        f"{name}: {record.given_up}"
-        for name, record in read_records(settings.run_dir).items()
-        if name in CORE and record.given_up
-    ]
+    lost = (
+        [why]
+        if why
+        else [
+            f"{name}: {record.given_up}"
+            for name, record in read_records(settings.run_dir).items()
+            if name in CORE and record.given_up
+        ]
+    )
     for sentence in lost:
         report.warn(sentence)
     report.stopped()
@@ -270,9 +269,12 @@ def _box_lock(settings: Settings) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _spawn(settings: Settings, lock: int, *, tied: bool) -> subprocess.Popen[bytes]:
+def _spawn(
+    settings: Settings, lock: int, *, tied: bool, held_back: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start supervisord, in a session of its own so that Ctrl-C reaches it through us alone."""
-    records_path(settings.run_dir).unlink(missing_ok=True)
+    records = {name: Record(given_up=why) for name, why in (held_back or {}).items()}
+    write_private(records_path(settings.run_dir), records_text(records))
     for stale in settings.run_dir.glob("*.sock"):
         stale.unlink()
     environment = {
@@ -280,6 +282,9 @@ def _spawn(settings: Settings, lock: int, *, tied: bool) -> subprocess.Popen[byt
         MARK: str(settings.run_dir),
         "APPLIANCE_DATA_DIR": str(settings.data_dir),
     }
+    if settings.gpu == "off":
+        # CUDA itself then finds none, whatever a library's own switch says.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     # Compiling every library again costs each start more than half of its time.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     configuration = settings.run_dir / "supervisord.conf"
@@ -303,9 +308,18 @@ def _end_with_parent() -> None:
 
 
 def _await_ready(
-    settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signals, report: Report
+    settings: Settings,
+    supervisor: subprocess.Popen[bytes],
+    signals: Signals,
+    report: Report,
+    *,
+    patient: bool,
 ) -> BoxStatus:
-    """Wait until every program is ready; the first that fails ends the wait with its reason."""
+    """Wait until every program is ready; the first that fails ends the wait with its reason.
+
+    ``patient``: only what the page needs can fail the start, and the wait ends as soon as that is
+    ready and another program has failed.
+    """
     until = time.monotonic() + _READY_WITHIN_S
     with asyncio.Runner() as runner:
         while True:
@@ -316,14 +330,20 @@ def _await_ready(
             report.progress(box)
             if box.ready:
                 return box
+            page_is_up = all(one.ready for one in box.programs if one.name in _PAGE)
             for program in box.programs:
-                _refuse_failed(program)
+                if not patient or program.name in _PAGE:
+                    _refuse_failed(program)
+                elif page_is_up and program.state in _FAILED:
+                    return box
             if supervisor.poll() is not None:
                 raise ApplianceError(
                     "supervisor_ended", "supervisord ended while Earshot was starting.",
                     "`scripts/appliance logs supervisord` has its last words.",
                 )  # fmt: skip
             if time.monotonic() > until:
+                if patient and page_is_up:
+                    return box
                 raise _late(box)
             signals.wait(_POLL_S)
 

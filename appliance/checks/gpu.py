@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.checks.finding import Finding, fail, ok
-from appliance.gpu import GpuReader
+from appliance.gpu import reader_of, unusable
 from appliance.settings import Settings
 
 CHECKS = "The GPU answers, if the machine has one."
@@ -11,7 +11,9 @@ CHECKS = "The GPU answers, if the machine has one."
 
 def look(settings: Settings) -> Finding:
     """What NVIDIA's library says; no GPU is well unless the settings ask for one."""
-    gpu = GpuReader().read()
+    gpu = reader_of(settings).read()
+    if settings.gpu == "required" and (found := unusable(gpu)):
+        return fail(found.why, found.hint)
     if gpu.is_present:
         total = f", {gpu.memory_total // 2**20:,} MB" if gpu.memory_total else ""
         return ok(f"{gpu.name}{total}, driver {gpu.driver}, CUDA up to {gpu.cuda}.")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,10 +48,11 @@ PROGRAM = "import signal\nsignal.pause()\n"
 def fake_start(ready: bool = True) -> None:
     """Let `start` run one tiny program and believe that it is ready."""
 
-    def render(settings: Settings) -> None:
+    def render(settings: Settings, held_back: Collection[str] = ()) -> None:
         source = settings.data_dir / "tiny.py"
         source.write_text(PROGRAM)
-        text = supervisord_conf(settings, [Program("tiny", (sys.executable, str(source)), 1)])
+        group = [Program("tiny", (sys.executable, str(source)), 1)]
+        text = supervisord_conf(settings, group, held_back)
         write_private(settings.run_dir / "supervisord.conf", text)
 
     async def box_status(settings: Settings, *, memory: bool = True) -> BoxStatus:
@@ -63,13 +64,16 @@ def fake_start(ready: bool = True) -> None:
     starting.render = render  # type: ignore[attr-defined]
     starting.box_status = box_status  # type: ignore[attr-defined]
     preflight.check = lambda settings: []
+    preflight.check_models = lambda settings: None
 
 
 @pytest.fixture
 def unfaked() -> Iterator[None]:
-    kept = starting.render, starting.box_status, preflight.check  # type: ignore[attr-defined]
+    kept = starting.render, starting.box_status  # type: ignore[attr-defined]
+    checks = preflight.check, preflight.check_models
     yield
-    starting.render, starting.box_status, preflight.check = kept  # type: ignore[attr-defined]
+    starting.render, starting.box_status = kept  # type: ignore[attr-defined]
+    preflight.check, preflight.check_models = checks
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from appliance.components import (
     vram_needs,
 )
 from appliance.errors import ApplianceError
-from appliance.gpu import Gpu, GpuReader
+from appliance.gpu import Gpu, reader_of
 from appliance.host import Host, HostReader
 from appliance.settings import Settings
 from appliance.status import program_memory
@@ -64,7 +64,7 @@ class Senses:
 def senses_of(settings: Settings) -> Senses:
     """The real ones."""
     return Senses(
-        GpuReader().read, HostReader(settings.data_dir).read,
+        reader_of(settings).read, HostReader(settings.data_dir).read,
         lambda: program_memory(settings), lambda: vram_needs(settings),
     )  # fmt: skip
 

@@ -180,14 +180,14 @@ def box_of(request: Request) -> Box:
 
 
 def reasons(status: BoxStatus) -> list[str]:
-    """Why the box takes no calls, a sentence for each program that is not ready."""
+    """Why the box takes no calls, a sentence for each reason with the programs that it keeps away."""
     if status.programs and all(one.state == "stopped" for one in status.programs):
         return ["None of its programs runs."]
-    return [
-        f"{title_of(one.name)}: {one.why or one.state + '.'}"
-        for one in status.programs
-        if not one.ready
-    ]
+    named: dict[str, list[str]] = {}
+    for one in status.programs:
+        if not one.ready:
+            named.setdefault(one.why or f"{one.state}.", []).append(title_of(one.name))
+    return [f"{', '.join(titles)}: {why}" for why, titles in named.items()]
 
 
 def _program(one: ProgramStatus, memory: int | None) -> ProgramState:

@@ -18,7 +18,7 @@ from typing import Any
 
 from appliance import __version__, logs
 from appliance.errors import ApplianceError
-from appliance.gpu import GpuReader
+from appliance.gpu import reader_of
 from appliance.host import HostReader
 from appliance.logfiles import LogFile, LogLine, log_names, log_path
 from appliance.settings import Settings
@@ -116,6 +116,7 @@ def name_cleaner(names: Iterable[str]) -> Cleaner:
 
 def _secrets(settings: Settings) -> set[str]:
     found = {settings.livekit.api_secret.get_secret_value(), settings.livekit.api_key}
+    found |= url_secrets(settings.database_url.get_secret_value())
     with suppress(OSError):
         for path in settings.secrets_dir.iterdir():
             found.add(path.read_text(encoding="utf-8", errors="replace").strip())
@@ -203,7 +204,7 @@ def _host(settings: Settings) -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "host": asdict(HostReader(settings.data_dir).read()),
-        "gpu": asdict(GpuReader().read()),
+        "gpu": asdict(reader_of(settings).read()),
         "programs_ended": {
             name: {"restarts": record.restarts, "given_up": record.given_up}
             for name, record in read_records(settings.run_dir).items()

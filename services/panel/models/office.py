@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fastapi import FastAPI, Request
 
 from appliance.catalogue.pulling import pull_model
-from appliance.gpu import GpuReader
+from appliance.gpu import GpuReader, reader_of
 from appliance.settings import Settings
 from appliance.store import Store
 from services.panel.events import Bus
@@ -58,7 +58,7 @@ def make_office(
     fetch: Fetch = pull_model,
 ) -> Office:
     """The box's, or with other hands and another source a test's."""
-    gpu = GpuReader()
+    gpu = reader_of(settings)
     return Office(
         shelf=Shelf(settings, store, gpu),
         workshop=Workshop(settings, lambda work: bus.publish("pull", work), fetch),
