@@ -62,6 +62,8 @@ def _show(found: WayIn) -> None:
     if found.ends_soon and certificate is not None and certificate.valid_until is not None:
         day = certificate.valid_until.strftime("%Y-%m-%d")
         print(_row("Note", f"your certificate ends on {day}: put a new one in its place"))
+    if found.moved_from:
+        print(_row("Note", f"the box was started at {found.moved_from}: start it again"))
     print()
     print(code_in_text(found.url, coloured=sys.stdout.isatty()))
 
@@ -91,6 +93,7 @@ def _plain(found: WayIn, front_url: str) -> dict[str, object]:
         "names": list(certificate.names) if certificate else [],
         "valid_until": ends.isoformat() if ends else None,
         "closed": found.closed,
+        "moved_from": found.moved_from,
     }
 
 

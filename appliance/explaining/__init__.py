@@ -2,6 +2,14 @@
 
 from appliance.explaining.authority import MEDIA_TYPES, MOBILECONFIG, authority_files
 from appliance.explaining.page import write
-from appliance.explaining.ways import WayIn, way_in
+from appliance.explaining.ways import WayIn, moved_from, way_in
 
-__all__ = ["MEDIA_TYPES", "MOBILECONFIG", "WayIn", "authority_files", "way_in", "write"]
+__all__ = [
+    "MEDIA_TYPES",
+    "MOBILECONFIG",
+    "WayIn",
+    "authority_files",
+    "moved_from",
+    "way_in",
+    "write",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.addresses import lan_url, with_port
 from appliance.errors import NotReady
 from appliance.explaining.authority import authority_files, common_name
-from appliance.explaining.ways import certificate_of
+from appliance.explaining.ways import certificate_of, keep_address
 from appliance.settings import PROJECT_DIR, Settings
 from appliance.tls.state import DoorCertificate
 
@@ -41,6 +41,7 @@ def write(settings: Settings) -> Path:
             old.unlink()
     for name, content in files.items():
         _replace(folder / name, content)
+    keep_address(settings)
     return folder
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from appliance.addresses import lan_url, with_port
+from appliance.addresses import lan_address, lan_url, with_port
 from appliance.errors import BadSettings
+from appliance.files import write_whole
 from appliance.settings import Settings
 from appliance.tls.state import DoorCertificate, door_certificate
 
@@ -27,6 +29,8 @@ class WayIn:
     closed: str = ""
     """Why other devices cannot come in: ``setting`` (front.lan is off), ``network`` (this machine has
     none), ``start`` (the box was not started since); empty while they can."""
+    moved_from: str = ""
+    """The address at which the box was started, if this machine has another one now."""
 
     @property
     def ends_soon(self) -> bool:
@@ -53,7 +57,30 @@ def way_in(settings: Settings) -> WayIn:
         return WayIn("", "", certificate, "network")
     host = urlsplit(url).hostname or ""
     plain_url = f"http://{with_port(host, settings.front.http_port, 80)}"
-    return WayIn(url, plain_url, certificate)
+    return WayIn(url, plain_url, certificate, moved_from=moved_from(settings))
+
+
+def keep_address(settings: Settings) -> None:
+    """Write down the network's address as this start has it."""
+    write_whole(_kept(settings), lan_address(settings))
+
+
+def moved_from(settings: Settings) -> str:
+    """The address at which the box was started, if this machine has another one now; else empty.
+
+    The front door and the media server know the old one alone until the box is started again.
+    """
+    if not settings.front.lan:
+        return ""
+    try:
+        began = _kept(settings).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return began if began != lan_address(settings) else ""
+
+
+def _kept(settings: Settings) -> Path:
+    return settings.run_dir / "lan-address"
 
 
 def certificate_of(settings: Settings) -> DoorCertificate | None:

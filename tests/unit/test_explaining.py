@@ -19,8 +19,8 @@ from appliance.cli import address as command
 from appliance.errors import BadSettings, NotReady
 from appliance.explaining import ways
 from appliance.settings import PROJECT_DIR, Settings
-from appliance.tls import prepare
-from appliance.tls.authority import root
+from appliance.tls.preparing import prepare
+from appliance.tls.places import root
 from appliance.tls.state import DoorCertificate
 from tests.panel_app import running_panel
 
@@ -222,3 +222,18 @@ async def test_strangers_see_none_of_it(settings: Settings) -> None:
         for path in ("/devices", "/devices/root.crt"):
             answer = await panel.http.get(path, headers={"Authorization": "Bearer no"})
             assert answer.status_code in (303, 401), path
+
+
+async def test_a_changed_address_is_said_until_the_next_start(settings: Settings) -> None:
+    explaining.write(settings)
+    assert explaining.moved_from(settings) == ""
+    livekit = settings.livekit.model_copy(update={"node_ip": "192.168.7.21"})
+    moved = settings.model_copy(update={"livekit": livekit})
+    assert explaining.moved_from(moved) == ADDRESS
+    async with running_panel(moved) as panel:
+        for path in ("/", "/parts/home", "/devices"):
+            assert f"was {ADDRESS} when" in (await panel.http.get(path)).text, path
+    explaining.write(moved)
+    assert explaining.moved_from(moved) == ""
+    async with running_panel(moved) as panel:
+        assert ADDRESS not in (await panel.http.get("/parts/home")).text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
+from appliance.explaining import moved_from
 from services.panel.box.state import BoxState, box_of
 from services.panel.pages import render
 
@@ -26,7 +29,16 @@ async def home_now(request: Request) -> Response:
 
 async def _page(request: Request, template: str) -> Response:
     box = await box_of(request).state()
-    return render(request, template, active="home", box=box, bar=bar_of(box), kind_of=kind_of)
+    moved = await asyncio.to_thread(moved_from, request.app.state.settings)
+    return render(
+        request,
+        template,
+        active="home",
+        box=box,
+        bar=bar_of(box),
+        kind_of=kind_of,
+        moved_from=moved,
+    )
 
 
 def kind_of(state: str) -> str:
