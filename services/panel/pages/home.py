@@ -31,14 +31,9 @@ async def _page(request: Request, template: str) -> Response:
     box = await box_of(request).state()
     moved = await asyncio.to_thread(moved_from, request.app.state.settings)
     return render(
-        request,
-        template,
-        active="home",
-        box=box,
-        bar=bar_of(box),
-        kind_of=kind_of,
+        request, template, active="home", box=box, bar=bar_of(box), kind_of=kind_of,
         moved_from=moved,
-    )
+    )  # fmt: skip
 
 
 def kind_of(state: str) -> str:
