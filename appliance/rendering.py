@@ -74,7 +74,7 @@ def render(settings: Settings, held_back: Collection[str] = ()) -> None:
     Programs that are ``held_back`` are known to supervisord, which does not start them by itself.
 
     Raises:
-        BadSettings: the configured LiveKit keys cannot be used.
+        BadSettings: the configured LiveKit keys cannot be used, nor the certificates of an open door.
     """
     write_private(settings.run_dir / "livekit.yaml", livekit_yaml(settings))
     door = _prepared(settings) if settings.front.lan else None
@@ -88,9 +88,12 @@ def render(settings: Settings, held_back: Collection[str] = ()) -> None:
 
 def _prepared(settings: Settings) -> Prepared:
     # Heavy, and needed where the door is open alone.
+    from appliance.explaining import write
     from appliance.tls.preparing import prepare
 
-    return prepare(settings)
+    door = prepare(settings)
+    write(settings)
+    return door
 
 
 def livekit_yaml(settings: Settings) -> str:

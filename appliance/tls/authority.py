@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from appliance.errors import BadSettings
 from appliance.files import write_whole
 from appliance.settings import Settings
 from appliance.tls.names import constraints
+from appliance.tls.places import Pair, intermediate, root, tls_dir
 
 LASTS = timedelta(days=3650)
 # Leaves last 90 days and cannot outlast what signs them.
@@ -36,39 +36,6 @@ _NEW_ONE = (
     "Restore it from a backup, or remove that folder to have a new authority made, which every "
     "device has to trust anew."
 )
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A certificate and its key, PEM files."""
-
-    folder: Path
-    name: str
-
-    @property
-    def certificate(self) -> Path:
-        """Public."""
-        return self.folder / f"{self.name}.crt"
-
-    @property
-    def key(self) -> Path:
-        """The owner's of the box alone."""
-        return self.folder / f"{self.name}.key"
-
-
-def tls_dir(settings: Settings) -> Path:
-    """Folder of the authority and of what it signed, 0700."""
-    return settings.data_dir / "tls"
-
-
-def root(settings: Settings) -> Pair:
-    """What devices trust."""
-    return Pair(tls_dir(settings), "root")
-
-
-def intermediate(settings: Settings) -> Pair:
-    """What signs the front door's certificates."""
-    return Pair(tls_dir(settings), "intermediate")
 
 
 def keep_authority(settings: Settings) -> list[str]:

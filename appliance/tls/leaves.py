@@ -11,13 +11,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from appliance.settings import Settings
-from appliance.tls.authority import intermediate, load_certificate, tls_dir
+from appliance.tls.authority import load_certificate
 from appliance.tls.names import names_of
-
-
-def storage(settings: Settings) -> Path:
-    """The folder that both front doors share, so that only one of them renews."""
-    return tls_dir(settings) / "caddy"
+from appliance.tls.places import intermediate, storage
 
 
 def leaves(settings: Settings) -> Iterator[tuple[Path, x509.Certificate | None]]:

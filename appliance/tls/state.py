@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives import hashes
 
 from appliance.addresses import lan_names
 from appliance.settings import Settings
-from appliance.tls.authority import load_certificate, root
+from appliance.tls.authority import load_certificate
 from appliance.tls.leaves import leaf_for
 from appliance.tls.names import names_of, permits
 from appliance.tls.own import own_certificate
+from appliance.tls.places import root
 
 
 @dataclass(frozen=True)
