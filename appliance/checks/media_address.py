@@ -34,7 +34,7 @@ def look(settings: Settings) -> Finding:
         return ok(f"Calls will be offered {find_node_ip()}.")
     return fail(
         f"Calls are offered {offered}, which this machine no longer has; it has {find_node_ip()} now.",
-        "Restart the box: `scripts/appliance down && scripts/run`. A fixed address in the router avoids this.",
+        "Restart the box: `scripts/appliance down && scripts/appliance run --detach`. A fixed address in the router avoids this.",
     )
 
 

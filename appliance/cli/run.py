@@ -29,6 +29,7 @@ def run(
     from appliance.running import as_started
     from appliance.settings import load_settings
     from appliance.starting import AlreadyRunning, already_running, await_running, start
+    from appliance.welcome import set_up_lines
 
     settings = load_settings()
     try:
@@ -42,25 +43,10 @@ def run(
         )
         # Asked twice to leave it running: it does.
         print(already_running(settings))
-        for line in _set_up(as_started(settings)):
+        for line in set_up_lines(as_started(settings)):
             print(line)
         code = 0
     raise typer.Exit(code)
-
-
-def _set_up(settings: Settings) -> list[str]:
-    """What the owner has to read while no password is set."""
-    from appliance.errors import ApplianceError
-    from appliance.set_up import link_while_unclaimed
-
-    try:
-        link = link_while_unclaimed(settings)
-    except ApplianceError as error:
-        # The box runs; `admin reset` prints a link, too, and says what keeps it from doing so.
-        return [f"No link to set the password could be made. {error}"]
-    return (
-        ["No password is set yet. Open this link to set it; it works once:", link] if link else []
-    )
 
 
 class _Terminal:
@@ -125,11 +111,20 @@ class _Terminal:
             self._console.print(text, soft_wrap=True)
 
     def ready(self, box: BoxStatus) -> None:
+        from appliance.addresses import lan_url
+        from appliance.welcome import set_up_lines
+
         self._close()
         for program in box.programs:
-            self._say(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
-        self._say(f"Earshot is ready at [bold]{self._settings.front_url}[/]")
-        for line in _set_up(self._settings):
+            if program.ready:
+                self._say(f"{program.name:8} ready after {self._took_s[program.name]:4.1f} s")
+            else:
+                self._say(f"[yellow]{program.name:8} not ready:[/] {program.why or program.state}")
+        how = "is ready" if box.ready else "takes no calls yet; its panel is"
+        self._say(f"Earshot {how} at [bold]{self._settings.front_url}[/]")
+        if there := lan_url(self._settings):
+            self._say(f"In the network it is at [bold]{there}[/]")
+        for line in set_up_lines(self._settings):
             self._say(line)
         end = "Ctrl-C stops it." if self._held else "`scripts/appliance down` stops it."
         self._say(end)

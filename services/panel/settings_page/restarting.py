@@ -11,7 +11,7 @@ from appliance.setting_effects import WHOLE_BOX
 PROGRAMS = ("stt", "llm", "tts", "agent", "panel")
 """What may be restarted from here, in this order. LiveKit and the front doors carry open calls."""
 _PANEL_GONE_S = 10.0
-WHOLE_BOX_COMMAND = "scripts/appliance down && scripts/run"
+WHOLE_BOX_COMMAND = "scripts/appliance down && scripts/appliance run --detach"
 
 
 class Hands(Protocol):

@@ -1,0 +1,93 @@
+"""What `docker logs` shows: how the start goes, where the box is reached, what is given up."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from appliance import __version__
+from appliance.gpu import reader_of
+from appliance.settings import Settings
+from appliance.status import BoxStatus, ProgramStatus
+from appliance.welcome import addresses, set_up_lines
+
+# What is worth a line besides "ready".
+_TOLD = ("failed", "given_up", "restarting", "silent")
+
+
+def stopping_mark(run_dir: Path) -> Path:
+    """The file that says to the health check that the box is being stopped."""
+    return run_dir / "stopping"
+
+
+class Saying:
+    """One plain line per event, on stdout."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._began = time.monotonic()
+        self._known: dict[str, ProgramStatus] = {}
+        self._was_ready = False
+
+    def opening(self) -> None:
+        """What was found before anything is started."""
+        gpu = reader_of(self._settings).read()
+        named = f"{gpu.name}, driver {gpu.driver}" if gpu.is_present else gpu.why
+        self._say(
+            f"Earshot {__version__} starts; data in {self._settings.data_dir}, user {os.getuid()}."
+        )
+        self._say(f"GPU: {named}")
+        # A folder that cannot be used is said by the start itself.
+        with suppress(OSError):
+            stopping_mark(self._settings.run_dir).unlink()
+
+    def warn(self, sentence: str) -> None:
+        """Something that needs the owner's eye."""
+        self._say(f"Warning: {sentence}")
+
+    def progress(self, box: BoxStatus) -> None:
+        """Programs that became ready."""
+        self.changes(box)
+
+    def ready(self, box: BoxStatus) -> None:
+        """The page is up, and the rest unless it failed."""
+        self.changes(box)
+        if not box.ready:
+            self._say("Earshot takes no calls yet; the panel shows what is missing.")
+        for line in [*addresses(self._settings), *set_up_lines(self._settings)]:
+            self._say(line)
+
+    def changes(self, box: BoxStatus) -> None:
+        """What is otherwise than it was when this was last asked."""
+        for one in box.programs:
+            before = self._known.get(one.name)
+            self._known[one.name] = one
+            if before is not None and one.restarts > before.restarts:
+                self._say(f"{one.name} ended and is started again ({one.restarts} times so far).")
+            if before is not None and before.state == one.state:
+                continue
+            if one.ready:
+                self._say(f"{one.name} is ready after {time.monotonic() - self._began:.1f} s.")
+            elif one.state in _TOLD:
+                self._say(f"{one.name} {one.state.replace('_', ' ')}: {one.why}")
+        if box.ready and not self._was_ready:
+            self._say("Earshot is ready.")
+        self._was_ready = box.ready
+
+    def stopping(self) -> None:
+        """A stop was asked for; from now on the container is as healthy as it can be."""
+        # A full disk must not keep the box from stopping.
+        with suppress(OSError):
+            stopping_mark(self._settings.run_dir).touch()
+        self._say("Earshot is stopping; open calls are told.")
+
+    def stopped(self) -> None:
+        """Everything has ended."""
+        self._say("Earshot has stopped.")
+
+    def _say(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
