@@ -1,4 +1,4 @@
-"""`appliance models`: list, pull, verify."""
+"""`appliance models`: list, pull, verify; export and import are in carrying."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    from appliance.cli import carrying
+
     models = typer.Typer(no_args_is_help=True, help="The models: what is here, fetch, check.")
     models.command("list")(list_models)
     models.command("pull")(pull)
     models.command("verify")(verify)
+    carrying.add(models)
     app.add_typer(models, name="models")
 
 
