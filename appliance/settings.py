@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -94,10 +94,10 @@ class Settings(BaseSettings):
     programs_dir: Path = Field(
         PROJECT_DIR / ".cache" / "bin", description="Folder of livekit-server and caddy."
     )
-    database_url: str = Field(
-        "",
-        description="SQLAlchemy URL; empty: SQLite in the data folder.",
-        examples=["postgresql+psycopg://earshot@db/earshot"],
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="Address of a Postgres database, with its password; empty: SQLite in the data folder.",
+        examples=["postgresql://earshot:password@db/earshot"],
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the store."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'appliance.db'}"
+        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir / 'appliance.db'}"
 
     @property
     def run_dir(self) -> Path:
@@ -350,7 +350,8 @@ def explain(first: Mapping[str, Any], path: Path | None = None) -> BadSettings:
         return BadSettings(
             "setting_unknown", f"There is no setting {dotted!r} ({where}).", _nearest(dotted)
         )
-    shown = "" if "secret" in dotted else f" {first['input']!r}"
+    secret = any(f.annotation is SecretStr for name, f in setting_fields() if name in dotted)
+    shown = "" if secret else f" {first['input']!r}"
     said = first["msg"]
     if first["type"] == "string_pattern_mismatch":
         field = dict(setting_fields())[".".join(str(part) for part in first["loc"][:2])]

@@ -63,6 +63,21 @@ def free_port() -> Callable[[], int]:
     return pick
 
 
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """A database that does not exist yet, in a folder that does not either: SQLite.
+
+    tests/services/postgres runs the store's tests again, with this fixture its own.
+    """
+    return f"sqlite:///{tmp_path}/data/appliance.db"
+
+
+@pytest.fixture
+def empty_database_url(database_url: str) -> str:
+    """The same, where a test needs one that surely has no tables."""
+    return database_url
+
+
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """The whole box with the embedded models, started once for all tests that only use it."""

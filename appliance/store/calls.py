@@ -105,6 +105,11 @@ class Calls:
         with self._database.read() as connection:
             return connection.scalar(select(_LINKS.name).where(_LINKS.id == session.link_id)) or ""
 
+    def ids(self) -> frozenset[str]:
+        """Every call that is kept."""
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(select(_SESSIONS.id)))
+
     def count_ended(self, before: datetime | None = None) -> int:
         """How many calls ``delete_ended`` would delete."""
         with self._database.read() as connection:
@@ -128,16 +133,21 @@ class Calls:
                 raise Refused(
                     "call_open", "This call has not ended.", "End it first, then delete it."
                 )
-            return _delete(connection, [session_id])
+            gone = _delete(connection, [session_id])
+        self._database.scrub_owed()
+        return gone
 
     def delete_ended(self, before: datetime | None = None) -> Deleted:
         """Delete ended calls with their words: those that ended before this moment, or all."""
         calls = turns = 0
-        query = select(_SESSIONS.id).where(_ended(before)).limit(_PIECE)
+        query = select(_SESSIONS.id).where(_ended(before)).order_by(_SESSIONS.id).limit(_PIECE)
+        # Two who delete at once wait for each other, in the same order.
+        query = query.with_for_update()
         while True:
             with self._database.write(essential=True) as connection:
                 piece = list(connection.scalars(query))
                 gone = _delete(connection, piece)
+            self._database.scrub_owed()
             calls, turns = calls + gone.calls, turns + gone.turns
             if len(piece) < _PIECE:
                 return Deleted(calls, turns)
@@ -167,6 +177,7 @@ class Calls:
             )
             if result.rowcount != 1:
                 raise _unknown(session_id)
+        self._database.scrub_owed()
 
 
 def _unknown(session_id: str) -> NotFound:

@@ -22,6 +22,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = make_engine(url)
         self._reader = reading(self._engine)
+        self._scrubbed_at: int | None = None
         self.reserve = Reserve(sqlite_path(url))
 
     @contextmanager
@@ -51,10 +52,30 @@ class Database:
     def scrub(self) -> bool:
         """Take deleted words out of the database's files; False: somebody reads, try again."""
         try:
-            return scrub(self._engine)
+            if self._engine.dialect.name == "sqlite":
+                return scrub(self._engine)
+            return self._scrub_server()
         except (SQLAlchemyError, sqlite3.OperationalError) as error:
             log.warning("scrub_failed", error=type(error).__name__)
             return False
+
+    def scrub_owed(self) -> None:
+        """Words were deleted here just now: the next scrubbing is no formality."""
+        self._scrubbed_at = None
+
+    def _scrub_server(self) -> bool:
+        """As ``scrub``, on Postgres: it locks the tables, so only where something was deleted."""
+        from appliance.store import postgres
+
+        with self._reader.begin() as connection:
+            deletions = postgres.deletions(connection)
+        # The server counts some seconds late, so what this process deletes it says itself.
+        if deletions == self._scrubbed_at:
+            return True
+        if not postgres.scrub(self._engine):
+            return False
+        self._scrubbed_at = deletions
+        return True
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,16 +8,19 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     DBAPIError,
     IntegrityError,
     InterfaceError,
     NoSuchModuleError,
+    NotSupportedError,
     OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,6 +39,8 @@ _SCRUB_PATIENCE_MS = 300
 _PAGES_AT_ONCE = 256
 _MOST_PIECES = 200
 _READ_ONLY = "earshot_read_only"
+_OURS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+_POSTGRES = {"postgresql", "postgres", "postgresql+psycopg"}
 
 
 def make_engine(url: str) -> Engine:
@@ -45,16 +50,30 @@ def make_engine(url: str) -> Engine:
         BadSettings: the URL is not one, or its driver is not installed.
     """
     path = sqlite_path(url)
-    if path is not None:
-        _make_private(path)
+    if path is None:
+        return _server_engine(_parsed(url))
+    _make_private(path)
+    # An error's text with its parameters would carry what was said into the logs.
+    engine = create_engine(url, hide_parameters=True)
+    event.listen(engine, "connect", _on_sqlite_connect)
+    event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _server_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "postgresql":
+        raise _bad_url()
+    # Heavy, and most boxes have no server.
+    from appliance.store import postgres
+
     try:
-        # An error's text with its parameters would carry what was said into the logs.
-        engine = create_engine(url, pool_pre_ping=path is None, hide_parameters=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise _bad_url() from error
-    if path is not None:
-        event.listen(engine, "connect", _on_sqlite_connect)
-        event.listen(engine, "begin", _on_sqlite_begin)
+        engine = create_engine(
+            url, pool_pre_ping=True, hide_parameters=True, isolation_level="READ COMMITTED",
+            connect_args=postgres.connection_arguments(url),
+        )  # fmt: skip
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
+        raise _bad_url() from None
+    postgres.prepare(engine)
     return engine
 
 
@@ -69,8 +88,6 @@ def scrub(engine: Engine) -> bool:
     Returns:
         Whether the log is empty. False: someone is reading; it has to be tried again.
     """
-    if engine.dialect.name != "sqlite":
-        return True
     with closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         # A checkpoint that waits for readers holds all writers up.
@@ -99,10 +116,7 @@ def sqlite_path(url: str) -> Path | None:
     Raises:
         BadSettings: the URL is not one.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise _bad_url() from error
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
@@ -113,9 +127,25 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
+def url_secrets(url: str) -> set[str]:
+    """What of a database's URL must not be shown: itself and its password, if it has one."""
+    try:
+        parsed = _parsed(url) if url else None
+    except BadSettings:
+        return {url}
+    words = {parsed.password, parsed.query.get("password")} if parsed else set()
+    passwords = {word for word in words if isinstance(word, str) and word}
+    return {url} | passwords if passwords else set()
+
+
 def explain(error: SQLAlchemyError) -> ApplianceError:
     """What a database failure means to people; the driver's own words stay in the cause."""
     words = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
+    if isinstance(error, DBAPIError) and type(error.orig).__module__.startswith("psycopg"):
+        from appliance.store import postgres
+
+        if (found := postgres.explain(error)) is not None:
+            return found
     if "disk is full" in words or "disk i/o" in words:
         return ApplianceError(
             "disk_full", "The database cannot be written: the disk is full or failing.",
@@ -128,7 +158,7 @@ def explain(error: SQLAlchemyError) -> ApplianceError:
             "Check that the data folder can be written and that no other program holds it.",
             can_retry=True,
         )  # fmt: skip
-    if isinstance(error, IntegrityError) or not isinstance(error, DatabaseError):
+    if isinstance(error, _OURS) or not isinstance(error, DatabaseError):
         return ApplianceError(
             "database_refused", "The database could not do what was asked.",
             "`scripts/appliance logs` shows what; this is a mistake of ours.",
@@ -139,10 +169,25 @@ def explain(error: SQLAlchemyError) -> ApplianceError:
     )  # fmt: skip
 
 
+def _parsed(url: str) -> URL:
+    """The URL in its parts; its own errors would show a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise _bad_url() from None
+    if parsed.drivername in _POSTGRES:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    # Else a part of the password would be taken for the server's name, and be shown as one.
+    if "@" in (parsed.host or ""):
+        raise _bad_url()
+    return parsed
+
+
 def _bad_url() -> BadSettings:
     return BadSettings(
         "database_url_invalid", "The setting database_url cannot be used.",
-        "It is an SQLAlchemy URL whose driver is installed; empty means SQLite in the data folder.",
+        "It is like postgresql://user:password@server/database, with %40 for an @ in the password; "
+        "empty means SQLite in the data folder.",
     )  # fmt: skip
 
 

@@ -34,7 +34,9 @@ class fold_case(GenericFunction[str]):  # noqa: N801 - the name is the database'
 
 @compiles(fold_case, "postgresql")
 def _fold_on_postgres(element: fold_case, compiler: Any, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
+    # Its lower() follows the database's locale, and leaves two letters that casefold() does not.
+    text = f'lower(({compiler.process(element.clauses, **options)}) COLLATE "und-x-icu")'
+    return f"replace(replace({text}, 'ß', 'ss'), 'ς', 'σ')"  # noqa: RUF001 - Greek is meant
 
 
 @dataclass(frozen=True)

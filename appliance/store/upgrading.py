@@ -43,6 +43,10 @@ def upgrade(url: str) -> None:
         engine = make_engine(url)
         try:
             with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    from appliance.store.postgres import require_suitable
+
+                    require_suitable(connection)
                 lock_for_transaction(connection, UPGRADE_LOCK)
                 # Alembic takes half a second to import, which every program would pay.
                 if _revision(connection) != HEAD:

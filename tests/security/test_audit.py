@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,16 @@ pytestmark = pytest.mark.security
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(database_url: str) -> Iterator[Store]:
     """A store with three rows in its log."""
-    url = f"sqlite:///{tmp_path}/data/appliance.db"
-    upgrade(url)
-    store = Store(url)
+    upgrade(database_url)
+    store = Store(database_url)
     for number in range(3):
         store.audit.append(
             Deed("owner", "192.0.2.7", "key.made", f"key {number}", detail={"n": 1.5})
         )
-    return store
+    yield store
+    store.close()
 
 
 def test_an_untouched_log_is_whole(store: Store) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from starlette.datastructures import Headers
@@ -80,16 +79,17 @@ def test_where_a_try_comes_from(forwarded: str, place: str) -> None:
     assert Places("k").of(Headers(headers)) == place
 
 
-def test_tries_are_counted_before_they_are_judged_and_outlive_the_program(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/appliance.db"
-    upgrade(url)
-    store = Store(url)
+def test_tries_are_counted_before_they_are_judged_and_outlive_the_program(
+    database_url: str,
+) -> None:
+    upgrade(database_url)
+    store = Store(database_url)
     here, there = (partial(wait_s, place=place) for place in ("192.0.2.7", "192.0.2.8"))
     waits = [store.attempts.begin("192.0.2.7", here, EXEMPT) for _ in range(6)]
     assert waits[:5] == [0.0] * 5
     assert 0 < waits[5] <= 60
     store.close()
-    again = Store(url)
+    again = Store(database_url)
     assert again.attempts.begin("192.0.2.7", here, EXEMPT) > 0
     assert again.attempts.begin("192.0.2.8", there, EXEMPT) == 0
     again.attempts.succeeded("192.0.2.7")

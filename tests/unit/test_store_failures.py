@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import traceback
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy.exc import InterfaceError, StatementError
@@ -17,16 +17,38 @@ from appliance.store import Store, upgrade
 pytestmark = pytest.mark.unit
 
 SAID = "my pin is four seven one one"
+REFUSING = {
+    "sqlite": [
+        "CREATE TRIGGER full_up BEFORE INSERT ON turns BEGIN SELECT RAISE(ABORT, 'no more'); END"
+    ],
+    "postgresql": [
+        (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'no more' USING DETAIL = NEW.user_text; END $$"
+        ),
+        "CREATE TRIGGER full_up BEFORE INSERT ON turns FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(database_url: str) -> Iterator[Store]:
     """A store with its tables."""
-    url = f"sqlite:///{tmp_path}/appliance.db"
-    upgrade(url)
-    return Store(url)
+    upgrade(database_url)
+    store = Store(database_url)
+    yield store
+    store.close()
 
 
+@pytest.fixture
+def no_turns(store: Store) -> None:
+    """The database refuses every turn."""
+    with store.write() as connection:
+        for statement in REFUSING[connection.dialect.name]:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.usefixtures("no_turns")
 def test_words_of_a_turn_are_in_no_error_and_no_log(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,11 +56,6 @@ def test_words_of_a_turn_are_in_no_error_and_no_log(
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     logs.configure("test")
     call = store.sessions.create(persona="default", keep_transcript=True)
-    with store.write() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER full_up BEFORE INSERT ON turns"
-            " BEGIN SELECT RAISE(ABORT, 'no more'); END"
-        )
     with pytest.raises(ApplianceError) as caught:
         store.turns.begin(call.id, SAID)
     logs.get("test").error("not_written", exc_info=caught.value)

@@ -23,6 +23,7 @@ from appliance.host import HostReader
 from appliance.logfiles import LogFile, LogLine, log_names, log_path
 from appliance.settings import Settings
 from appliance.store import Store
+from appliance.store.engine import url_secrets
 from appliance.supervision import read_records
 
 LINES = 500

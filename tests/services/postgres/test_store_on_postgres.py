@@ -1,0 +1,9 @@
+"""tests/unit/test_store.py on Postgres."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.test_store import *  # noqa: F403 - every test of it
+
+pytestmark = pytest.mark.services
