@@ -69,3 +69,6 @@ use_node() {
   chmod +x "$bin/npm"
   PATH=$bin:$PATH
 }
+
+# What a Go program was made of: its module, version and checksum.
+module_of() { go version -m "$1" 2>/dev/null | awk '$1 == "mod" { print $2, $3, $4 }'; }

@@ -224,7 +224,8 @@ def test_a_locked_package_comes_with_its_hashes() -> None:
 def test_the_list_for_development_holds_everything_of_the_other() -> None:
     def pins(name: str) -> set[str]:
         lines = (ROOT / name).read_text().splitlines()
-        return {line for line in lines if line[:1].isalnum()}
+        # What another package asks for, too, has other conditions there.
+        return {line.split(" ")[0] for line in lines if line[:1].isalnum()}
 
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
 
@@ -239,3 +240,37 @@ def test_a_script_is_sound(script: Path) -> None:
 
 def test_ci_runs_what_people_run() -> None:
     assert 'exec "$(dirname "$0")/../scripts/test"' in (ROOT / ".ci/run").read_text()
+
+
+def test_a_release_of_the_image_refuses_a_base_that_is_only_a_tag(project: Path) -> None:
+    (project / "docker").mkdir()
+    shutil.copy(ROOT / "docker/Dockerfile.cuda", project / "docker")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    digest = "@sha256:" + 64 * "0"
+    for arguments, refused in (
+        (["cpu"], "debian:bookworm-slim is a tag"),
+        (["cuda"], "nvidia/cuda:12.8"),
+        (["cpu", "--base", f"debian{digest}", "--build-base", "debian:bookworm"], "debian:bookworm is a tag"),
+        (["cpu", "--base", f"debian{digest}"], "a tree as it was committed"),
+    ):  # fmt: skip
+        done = call(project / "scripts/image", *arguments, "--release")
+        assert done.returncode == 1
+        assert refused in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_dockerfile_is_sound() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = call(hadolint, "--no-color", ROOT / "docker/Dockerfile.cuda")
+    assert done.stdout == ""
+
+
+def test_the_parts_of_a_lock_are_those_of_the_project() -> None:
+    """The image takes these by name; a name that is missing would be left out in silence."""
+    done = call(
+        "bash", "-c", ". scripts/lib.sh; "
+        "locked requirements-cuda.lock onnxruntime-gpu nvidia-cublas-cu12 nvidia-cuda-runtime-cu12; "
+        "locked requirements-cuda-wheels.lock nvidia-cublas nvidia-cuda-runtime", cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.count("==") == 5
+    assert "onnxruntime-gpu==1.26.0" in done.stdout
