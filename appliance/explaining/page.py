@@ -13,7 +13,7 @@ from appliance.settings import PROJECT_DIR, Settings
 from appliance.tls.state import DoorCertificate
 
 _SOURCE = PROJECT_DIR / "config" / "door"
-_AS_THEY_ARE = ("door.css", "door.js")
+_AS_THEY_ARE = ("door.css", "door.js", "icon.svg")
 
 
 def write(settings: Settings) -> Path:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from fastapi import Request
 
+from appliance.addresses import public_url
 from appliance.errors import ApplianceError, NotFound
 from appliance.settings import Settings
 from appliance.store import Session
@@ -146,4 +147,4 @@ def guests_of(request: Request) -> Guests:
 
 def link_address(settings: Settings, passes: Passes, link: Link) -> str:
     """What is sent to the guest."""
-    return f"{settings.public_url or settings.front_url}/join/{passes.token(link.id)}"
+    return f"{public_url(settings)}/join/{passes.token(link.id)}"

@@ -68,7 +68,7 @@ def test_every_link_of_the_page_leads_somewhere(settings: Settings) -> None:
     links.feed(page)
     here = {link.removeprefix("/door/") for link in links.found if link.startswith("/door/")}
     assert here == {path.name for path in folder.iterdir()} - {"index.html"}
-    outside = {link for link in links.found if not link.startswith(("/door/", "data:"))}
+    outside = {link for link in links.found if not link.startswith("/door/")}
     assert outside == {f"https://{ADDRESS}:8443/"}
     shown = ways.way_in(settings).certificate
     assert shown is not None
@@ -121,7 +121,7 @@ def test_an_owner_s_certificate_needs_no_authority(
     assert (explaining.write(settings) / "root.crt").is_file()
     monkeypatch.setattr(ways, "door_certificate", lambda _settings: owners())
     folder = explaining.write(settings)
-    assert {path.name for path in folder.iterdir()} == {"index.html", "door.css", "door.js"}
+    assert {path.name for path in folder.iterdir()} == {"index.html", "door.css", "door.js", "icon.svg"}
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "secure address" in page
     assert "root.crt" not in page

@@ -336,3 +336,26 @@ async def test_a_call_that_is_ended_before_its_room_is_there_is_not_built(
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "call_over")
     assert panel.rooms.rooms == {}
     assert (await panel.desk.queue.line())["open"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins", "hint"),
+    [
+        ({}, "http://localhost:8080/join/", "this machine only"),
+        (
+            {"front": {"lan": True}, "livekit": {"node_ip": "192.168.7.20"}},
+            "https://192.168.7.20:8443/join/", "does not trust this box yet",
+        ),
+        ({"public_url": "https://ear.example"}, "https://ear.example/join/", ""),
+    ],
+)  # fmt: skip
+async def test_a_link_begins_with_the_address_by_which_others_come(
+    tmp_path: Path, changes: dict[str, Any], begins: str, hint: str
+) -> None:
+    async with running_panel(box_settings(tmp_path / "data", **changes)) as panel:
+        made = (await panel.http.post("/api/v1/links", json={"name": "Reception"})).json()
+        assert made["url"].startswith(begins)
+        page = (await panel.http.get(f"/access/links/{made['id']}")).text
+        assert made["url"] in page
+        hints = ("this machine only", "does not trust this box yet")
+        assert [each for each in hints if each in page] == ([hint] if hint else [])

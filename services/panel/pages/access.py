@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from appliance.addresses import lan_url
 from appliance.errors import ApplianceError, BadInput
+from appliance.settings import Settings
 from services.panel import links
 from services.panel.api.links import LinkId
 from services.panel.links import NewLink
@@ -31,7 +33,7 @@ async def access(request: Request) -> Response:
     settings = desk_of(request).settings
     return render(
         request, "access.html", active="access", tab="links",
-        links=await links.all_links(request), public_url=settings.public_url,
+        links=await links.all_links(request), reach=reach_of(settings),
         personas=await asyncio.to_thread(answerers, settings), given={}, mistake="",
     )  # fmt: skip
 
@@ -57,7 +59,7 @@ async def show(request: Request, link_id: LinkId) -> Response:
     link = await links.one_link(request, link_id)
     return render(
         request, "access_link.html", active="access", tab="links", link=link,
-        public_url=desk_of(request).settings.public_url,
+        reach=reach_of(desk_of(request).settings),
     )  # fmt: skip
 
 
@@ -86,6 +88,14 @@ async def delete(request: Request, link_id: LinkId) -> Response:
     """Forget it."""
     await links.delete_link(request, link_id)
     return _go("/access")
+
+
+def reach_of(settings: Settings) -> str:
+    """Who can open a link: ``here`` this machine alone, ``lan`` who trusts the box, ``all``."""
+    if settings.public_url:
+        return "all"
+    found = lan_url(settings)
+    return "here" if not found else "all" if settings.front.certificate else "lan"
 
 
 def _wanted(given: dict[str, str]) -> NewLink:
