@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -58,6 +59,15 @@ def lan_names(settings: Settings) -> list[str]:
 def public_url(settings: Settings) -> str:
     """The address to put into links: the owner's ``public_url``, the network's, or this machine's."""
     return settings.public_url or lan_url(settings) or settings.front_url
+
+
+def has_server_before(settings: Settings) -> bool:
+    """Whether ``public_url`` is of another server, which hands on what comes for the box."""
+    parts = urlsplit(settings.public_url.lower())
+    if not parts.hostname:
+        return False
+    ours = (parts.port or 443) == settings.front.https_port and parts.scheme == "https"
+    return not (ours and parts.hostname in lan_names(settings))
 
 
 def host_names() -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from appliance.addresses import LOOPBACK, has_ipv6_loopback, lan_address
+from appliance.addresses import LOOPBACK, has_ipv6_loopback, has_server_before, lan_address
 from appliance.door_config import door_config, quoted
 from appliance.secrets import livekit_keys
 from appliance.settings import PROJECT_DIR, Settings
@@ -128,7 +128,7 @@ def caddyfile(settings: Settings, name: str, door: Prepared | None = None) -> st
         door=parts.sites,
         # Only where a server with a certificate is told to stand before it: otherwise any program
         # of this machine could say that it comes from elsewhere.
-        trusted=_OWN_MACHINE_IS_TRUSTED if settings.public_url else "",
+        trusted=_OWN_MACHINE_IS_TRUSTED if has_server_before(settings) else "",
         addresses=f"{LOOPBACK} ::1" if has_ipv6_loopback() else LOOPBACK,
         own_socket=quoted(f"unix/{settings.socket(name)}|0600"),
         livekit_port=settings.livekit.port,

@@ -10,10 +10,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import logs
+from appliance.addresses import lan_names, with_port
 from appliance.errors import ApplianceError, BadInput, Refused, TooLarge
 from appliance.settings import Settings
 from services.panel.access.doors import Door
 from services.panel.access.gate import Gate, turned_away
+from services.panel.access.identity import is_secure
 from services.panel.access.policy import FORMS
 from services.panel.answers import internal_error
 
@@ -51,6 +53,7 @@ class Guard:
         )
         # The box's own programs, on the socket, name no port.
         self._hosts = self._origins | {"localhost"}
+        self._lan = door_names(settings)
         self._secure = public_name(settings.public_url, only_secure=True)
         self._media = settings.livekit.url
 
@@ -103,10 +106,10 @@ class Guard:
                 raise Refused("internal_only", "This part is for the box's own programs.")
             return
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+        if len(hosts) != 1 or not self._goes_by(hosts[0].lower(), secure=is_secure(headers)):
             raise UnknownHost(
                 "host_unknown", "This box does not go by that name.",
-                "Open the address that `scripts/run` printed.",
+                "Open the address that `scripts/run` printed, or one of the page Other devices.",
             )  # fmt: skip
         if path == WEBHOOK:
             return
@@ -130,15 +133,21 @@ class Guard:
         """Whether the owner lets this other site's pages use the API, with a key."""
         return scope["path"].startswith("/v1/") and origin.lower() in self._others
 
+    def _goes_by(self, host: str, *, secure: bool) -> bool:
+        """Whether this is a name of the box; those of its https door are for https alone."""
+        return host in self._hosts or (secure and host in self._lan)
+
     def _is_own(self, origin: str) -> bool:
         try:
             parts = urlsplit(origin.lower())
         except ValueError:
             return False
+        if parts.scheme == "https" and parts.netloc in self._lan:
+            return True
         return parts.scheme in ("http", "https") and parts.netloc in self._origins
 
     def _dress(self, headers: MutableHeaders, path: str, host: str) -> None:
-        own = host if host in self._hosts else ""
+        own = host if host in self._hosts | self._lan else ""
         media = " ".join(filter(None, [f"ws://{own} wss://{own}" if own else "", self._media]))
         # The page's own worker and recorded sound come as blobs from livekit-client.
         headers["Content-Security-Policy"] = (
@@ -166,6 +175,12 @@ def own_names(http_port: int, public_url: str = "") -> frozenset[str]:
     # Browsers leave out the port that http has anyway.
     local = names if http_port == 80 else tuple(f"{name}:{http_port}" for name in names)
     return frozenset(public | set(local))
+
+
+def door_names(settings: Settings) -> frozenset[str]:
+    """What the https door is called in Host and Origin; nothing where it is closed."""
+    port = settings.front.https_port
+    return frozenset(with_port(name, port, 443) for name in lan_names(settings))
 
 
 def public_name(public_url: str, *, only_secure: bool = False) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from appliance.addresses import host_names, lan_address, lan_names, lan_url, public_url
+from appliance.addresses import (
+    has_server_before,
+    host_names,
+    lan_address,
+    lan_names,
+    lan_url,
+    public_url,
+)
 from appliance.settings import Settings
 
 pytestmark = pytest.mark.unit
@@ -53,6 +60,26 @@ def test_links_name_the_owners_address_before_the_networks(tmp_path: Path) -> No
     assert public_url(box(tmp_path)) == "https://192.168.1.20:8443"
     said = box(tmp_path, public_url="https://ear.example")
     assert public_url(said) == "https://ear.example"
+
+
+@pytest.mark.parametrize(
+    ("url", "before"),
+    [
+        ("", False),
+        ("https://ear.lan:8443", False),
+        ("https://EAR.lan:8443", False),
+        ("https://ear.lan", True),
+        ("http://ear.lan:8443", True),
+        ("https://other.lan:8443", True),
+    ],
+)
+def test_an_address_of_the_boxs_own_is_no_server_before_it(
+    tmp_path: Path, url: str, before: bool
+) -> None:
+    given = box(tmp_path, public_url=url, front={"names": ["ear.lan"]})
+    assert has_server_before(given) is before
+    closed = given.front.model_copy(update={"lan": False})
+    assert has_server_before(given.model_copy(update={"front": closed})) is bool(url)
 
 
 def test_the_door_goes_by_every_name_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
