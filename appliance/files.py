@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -29,12 +30,24 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     Raises:
         OSError: it could not be written; the old file is as it was.
     """
+    with whole_file(path, mode=mode) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """The same for bytes that come piece by piece; ``file.name`` is the draft until the block ends.
+
+    Raises:
+        OSError: it could not be written; the old file is as it was.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        # Unlike os.fdopen, this keeps the name.
+        with open(draft, "w+b", opener=lambda _path, _flags: descriptor) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -16,12 +16,14 @@ from contextlib import contextmanager, suppress
 import psutil
 
 from appliance import preflight
+from appliance.backup.swapping import settle
 from appliance.errors import ApplianceError, NotReady, Refused, TimedOut
 from appliance.gpu import why_unusable
 from appliance.holding import Report, Signals, Wish
 from appliance.rendering import FRONTS, MODEL_SERVICES, programs, render, write_private
 from appliance.running import as_started, keep_start
 from appliance.settings import Settings, sealed_environment
+from appliance.settings_file import read_file
 from appliance.status import BoxStatus, ProgramStatus, box_status
 from appliance.supervision import (
     MARK,
@@ -75,6 +77,7 @@ def start(settings: Settings, *, detach: bool, report: Report, wish: Wish | None
         preflight.prepare_folders(settings)
         with _box_lock(settings) as lock:
             sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)
+            _settle_restore(settings)
             for warning in preflight.check(settings):
                 report.warn(warning)
             held_back = _held_back(settings, wish, report)
@@ -94,6 +97,20 @@ def start(settings: Settings, *, detach: bool, report: Report, wish: Wish | None
         if detach:
             return 0 if box.ready else NotReady.exit_code
         return _hold(settings, supervisor, signals, report, wish.lost)
+
+
+def _settle_restore(settings: Settings) -> None:
+    """Put back what a restore that was killed has set aside.
+
+    Raises:
+        ApplianceError: it cannot be, or the settings are others now than those that were read.
+    """
+    before = read_file(settings).version
+    if settle(settings.data_dir) and read_file(settings).version != before:
+        raise ApplianceError(
+            "restore_undone", "A restore was interrupted; what was there before it has been put back.",
+            "Start Earshot again.",
+        )  # fmt: skip
 
 
 def _held_back(settings: Settings, wish: Wish, report: Report) -> dict[str, str]:

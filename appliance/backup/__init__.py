@@ -1,0 +1,1 @@
+"""Backups: what the box keeps, sealed for the owner's key, and the way back."""
