@@ -72,3 +72,59 @@ use_node() {
 
 # What a Go program was made of: its module, version and checksum.
 module_of() { go version -m "$1" 2>/dev/null | awk '$1 == "mod" { print $2, $3, $4 }'; }
+
+# ---- doing a step once ---------------------------------------------------------------------
+
+key() { # files and folders that decide whether a step is to be done again
+  find "$@" -type f -not -path '*/node_modules/*' -print0 | sort -z | xargs -0 sha256sum |
+    sha256sum | cut -d' ' -f1
+}
+
+fresh() { [ "$(cat ".cache/stamps/$1" 2>/dev/null)" = "$2" ]; }
+stamp() { printf '%s' "$2" >".cache/stamps/$1"; }
+
+free_mb() { df -Pm "$1" | awk 'NR == 2 { print $4 }'; }
+
+step() { # name, what it does and why it takes its time, command
+  local name=$1 began=$SECONDS log=.cache/logs/$1.log code
+  printf '%-9s %s\n' "$name" "$2"
+  # A file in a layer that failed could not be read by anybody.
+  if [ "$TARGET" != native ]; then
+    "${@:3}"
+    return
+  fi
+  set +e
+  (
+    set -e
+    "${@:3}"
+  ) >"$log" 2>&1 9>&-
+  code=$?
+  set -e
+  [ "$code" = 0 ] || explain "$name" "$log"
+  printf '%-9s done in %s s\n' "" $((SECONDS - began))
+}
+
+explain() { # the step that failed, its log: one sentence a person can act on
+  local why="$1 could not be set up: look at the details below"
+  local folder
+  for folder in . "${TMPDIR:-/tmp}" "${HOME:-/}"; do
+    if [ -d "$folder" ] && [ "$(free_mb "$folder")" -lt 50 ]; then
+      die "The disk is full ($(cd "$folder" && pwd)): free about 5 GB, then run scripts/setup again."
+    fi
+  done
+  local said
+  said=$(tail -n 60 "$2")
+  # This command of ours already says what happened and what to do.
+  [ "$1" != models ] || die "${said##*$'\n'} Then run scripts/setup again. Details: $PWD/$2"
+  says() { grep -qiE "$1" <<<"$said"; }
+  if says 'no space left on device|ENOSPC'; then
+    why="The disk became full while $1 was set up: free about 5 GB"
+  elif says 'do not match the hashes|checksum mismatch|EINTEGRITY|SECURITY ERROR'; then
+    why="What was downloaded for $1 is not what is pinned here and was thrown away: look at who answers your downloads"
+  elif says 'killed signal terminated|cannot allocate memory|out of memory|signal: killed'; then
+    why="The memory did not suffice to compile $1: end other programs or add swap"
+  elif says 'could not resolve|name resolution|no such host|ENOTFOUND|EAI_AGAIN|connection (refused|reset|timed out)|ECONNRE|ETIMEDOUT|i/o timeout|network is unreachable|no matching distribution|TLS handshake|certificate verify|x509|max retries'; then
+    why="A download for $1 failed: set-up needs the internet (or your package mirror); check it"
+  fi
+  die "$why, then run scripts/setup again. Details: $PWD/$2"
+}
