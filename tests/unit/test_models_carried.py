@@ -33,8 +33,7 @@ def a_box(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         make.model("small", "llm", source=hub, embedded=True, files=[file]),
         make.model("large", "llm", source=hub, files=[file]),
     )
-    real = Catalogue
-    monkeypatch.setattr(carrying, "Catalogue", lambda settings: real(settings, catalogue))
+    monkeypatch.setattr(carrying, "Catalogue", lambda settings: Catalogue(settings, catalogue))
     # In this process: a child for each reading would be most of the time.
     monkeypatch.setattr(
         carrying, "shape_of_installed", lambda model: shape_of_gguf([model.files["model"]])
@@ -93,10 +92,10 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return a_box(tmp_path / "there", monkeypatch)
 
 
-def test_a_model_arrives_with_its_digests(here: Settings, there: Settings) -> None:
+def test_a_model_arrives_with_its_digests(here: Settings, there: Settings, tmp_path: Path) -> None:
     source = put_large(here)
     assert imported(there, exported(here, "large")) == {"large": "installed"}
-    found = carrying.Catalogue(there).find("large")
+    found = Catalogue(there, tmp_path / "there.yaml").find("large")
     assert found.files["model"].read_bytes() == source.read_bytes()
     assert [file.state for file in verify_model(found).files] == ["ok"]
     lock = json.loads((there.models_path / LOCK_NAME).read_text())

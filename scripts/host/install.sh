@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs Earshot from this bundle; needs no internet.
+#   bash install.sh [--signer FILE] [--into FOLDER] [--wait SECONDS]
+# FILE is the public key of whoever made the bundle, got by another way than the bundle. To be sure of
+# this script too, check the bundle before running it (docs/install.md).
+set -euo pipefail
+# shellcheck source=scripts/host/verify.sh
+. "$(dirname "${BASH_SOURCE[0]}")/verify.sh"
+
+TOOLS=(base64 basename cat chmod cp cut dirname head mkdir mktemp mv od rm sha256sum sleep sort ssh-keygen tail tar)
+
+main() {
+  local signer="" into=/opt/earshot wait_s=900 bundle given=""
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --signer) need_value "$@" && signer=$2 && shift ;;
+      --into) need_value "$@" && into=$2 && shift ;;
+      --wait) need_value "$@" && wait_s=$2 && shift ;;
+      *) die "usage: bash install.sh [--signer FILE] [--into FOLDER] [--wait SECONDS]" 2 ;;
+    esac
+    shift
+  done
+  [[ $wait_s =~ ^[0-9]+$ ]] || die "--wait needs a number of seconds." 2
+  need_tools "${TOOLS[@]}" docker
+  make_work
+  bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+  given=$signer
+  # Who installed here before is who may install again.
+  if [ -z "$signer" ] && [ -f "$into/signer.pub" ]; then signer=$into/signer.pub; fi
+  verify_bundle "$bundle" "$signer"
+  # From here on everything in the bundle is what its signer made.
+  # shellcheck source=scripts/host/installing.sh
+  . "$bundle/scripts/host/installing.sh"
+  read_manifest "$bundle"
+  mkdir -p -- "$into" 2>/dev/null && into=$(cd "$into" && pwd -P) && [ -w "$into" ] ||
+    die "The folder $into cannot be made or written: run this as root, or choose another with --into."
+  place "$bundle" "$into" "${given:+$signed_by}"
+  # shellcheck source=scripts/host/lib.sh
+  . "$into/scripts/host/lib.sh"
+  unset EARSHOT_IMAGE COMPOSE_FILE
+  note "Looking at this machine."
+  "$into/scripts/host/preflight" || die "Earshot is not installed yet. Then run this again; settings such as ports go into $into/.env."
+  load_image "$bundle"
+  import_models "$bundle" || die "The models were not installed. Run this again when that is mended."
+  note "Starting Earshot $version."
+  start_box || die "Docker could not start Earshot: its words are above."
+  await_healthy "$wait_s" ||
+    die "Earshot did not come up: $why. \`docker compose logs\` in $into says more; then run this again."
+  note "Earshot is up. Now it is shown that nothing leaves this machine."
+  "$into/scripts/appliance" prove-offline ||
+    die "Earshot $version is installed in $into and runs, but the offline proof did not pass: its words are above."
+  note "Earshot $version is installed in $into."
+  note "Its address and the link for the owner: $into/scripts/appliance address"
+}
+
+place() { # bundle, folder, who signed it if it was told: the files of the box's folder
+  local into=$2 ROOT=$2 old there
+  [ ! -e "$into/.git" ] || die "$into is a copy of Earshot's sources: choose another folder with --into."
+  [ ! -e "$into/.update" ] ||
+    die "An update in $into was not finished: run $into/scripts/appliance update --roll-back first."
+  old=$(value_of EARSHOT_IMAGE "$into/.env")
+  there=$(image_layers "$tag")
+  if [ -n "$old" ] && { [ "$old" != "$tag" ] || [ "${there:-$layers}" != "$layers" ]; }; then
+    die "Earshot is installed in $into already ($old): run $into/scripts/appliance update $1"
+  fi
+  rm -rf -- "$into/.new" "$into/.old"
+  mkdir -- "$into/.new" "$into/.old"
+  copy_placed "$1" "$into/.new" || die "The files could not be copied to $into: is its disk full?"
+  swap_placed "$into/.new" "$into/.old" || die "The files in $into could not be replaced."
+  rm -rf -- "$into/.new" "$into/.old"
+  keep_setting EARSHOT_IMAGE "$tag"
+  [ -n "$(value_of COMPOSE_FILE "$into/.env")" ] || keep_setting COMPOSE_FILE "$(compose_files "$accel")"
+  if [ -n "$3" ] || ! [ -f "$into/$SIGNER" ]; then
+    printf '%s\n' "$signed_by" >"$into/$SIGNER"
+  fi
+}
+
+main "$@"; exit

@@ -1,0 +1,345 @@
+"""The bundle for a machine without internet: what it holds, and that no change to it goes unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fakes_docker import (
+    MODEL,
+    TAG,
+    Docker,
+    call,
+    call_at_terminal,
+    fake_docker,
+    make_key,
+    seal,
+    sign,
+    small_project,
+)
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Made:
+    """A bundle, who signed it, and what made it."""
+
+    project: Path
+    folder: Path
+    key: Path
+    stranger: Path
+
+    @property
+    def signer(self) -> Path:
+        return self.key.with_name(self.key.name + ".pub")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A bundle as `bundle create` makes it; not to be changed."""
+    folder = tmp_path_factory.mktemp("made")
+    docker = fake_docker(folder / "bin")
+    project = small_project(folder / "project", docker.state / "calls")
+    made = Made(project, folder / "bundle", make_key(folder / "key"), make_key(folder / "other"))
+    done = call(
+        docker, project / "scripts/appliance", "bundle", "create", "--models", "large",
+        "--key", made.key, "--image", TAG, "--out", made.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "SHA256:" in done.stdout
+    return made
+
+
+@pytest.fixture
+def made(original: Made, tmp_path: Path) -> Made:
+    """A copy that may be spoilt."""
+    shutil.copytree(original.folder, tmp_path / "bundle")
+    return Made(original.project, tmp_path / "bundle", original.key, original.stranger)
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Docker:
+    return fake_docker(tmp_path / "bin")
+
+
+# ---- what it holds -------------------------------------------------------------------------
+
+
+def test_everything_that_an_installation_needs_is_in_it(original: Made) -> None:
+    names = {
+        str(path.relative_to(original.folder))
+        for path in original.folder.rglob("*")
+        if path.is_file()
+    }
+    assert names >= {
+        "image.tar.gz", "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.bridge.yml",
+        "models/models.json", "models/large/model.gguf", "manifest.json", "sbom.cdx.json",
+        "sources/espeak.tar", "scripts/appliance", "scripts/host/update", "install.sh", "LICENSE",
+        "NOTICE", "SHA256SUMS", "SHA256SUMS.sig",
+    }  # fmt: skip
+    listed = {}
+    for line in (original.folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        listed[name] = digest
+    assert set(listed) == names - {"SHA256SUMS", "SHA256SUMS.sig"}
+    assert listed["models/large/model.gguf"] == hashlib.sha256(MODEL).hexdigest()
+
+
+def test_the_manifest_names_licence_size_digest_and_graphics_memory(original: Made) -> None:
+    manifest = json.loads((original.folder / "manifest.json").read_text())
+    image = original.folder / "image.tar.gz"
+    assert manifest["version"] == "1.0"
+    assert manifest["accel"] == "cpu"
+    assert manifest["image_tag"] == TAG
+    assert manifest["image_size"] == image.stat().st_size
+    assert manifest["image_sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert "NOTICE" in manifest["image_licence"]
+    (model,) = manifest["models"]
+    assert (model["id"], model["licence"], model["vram"]) == ("large", "MIT", 1)
+
+
+def test_the_installer_reads_no_other_file_before_it_has_checked_them(original: Made) -> None:
+    text = (original.folder / "install.sh").read_text()
+    before = text[: text.index('  verify_bundle "$bundle"')]
+    sourced = [line for line in before.splitlines() if line.strip().startswith((". ", "source "))]
+    assert sourced == []
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run(
+        [shellcheck, "--external-sources", original.folder / "install.sh"],
+        capture_output=True, text=True, check=False, cwd=original.project,
+    )  # fmt: skip
+    assert done.stdout == ""
+
+
+def test_create_refuses_what_it_cannot_make_in_one_sentence(
+    original: Made, docker: Docker, tmp_path: Path
+) -> None:
+    command = (original.project / "scripts/appliance", "bundle", "create")
+    out = tmp_path / "new"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for arguments, said in (
+        (("--out", out, "--key", tmp_path / "nobody", "--image", TAG), "ssh-keygen -t ed25519"),
+        (("--out", out, "--key", original.key, "--image", "earshot:none"), "scripts/image"),
+        (("--out", out, "--key", original.key, "--image", "earshot"), "with its tag"),
+        (("--out", tmp_path / "full", "--key", original.key, "--image", TAG), "new folder"),
+        (("--out", out, "--key"), "--key needs a value"),
+        (("--image", TAG), "usage"),
+    ):
+        done = call(docker, *command, *arguments)
+        assert done.returncode in (1, 2)
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1 or said == "usage"
+    assert not out.exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+# ---- what is done to it on its way ---------------------------------------------------------
+
+
+def _flip(name: str) -> Callable[[Made], None]:
+    def spoil(made: Made) -> None:
+        path = made.folder / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return spoil
+
+
+def _resign(made: Made) -> None:
+    seal(made.folder, made.stranger)
+
+
+def _swap_and_resign(made: Made) -> None:
+    (made.folder / "scripts/host/preflight").write_text("evil\n")
+    seal(made.folder, made.stranger)
+
+
+def _extra(made: Made) -> None:
+    (made.folder / "scripts/host/evil").write_text("evil\n")
+
+
+def _hidden(made: Made) -> None:
+    (made.folder / ".env").write_text("EARSHOT_IMAGE=evil:1\n")
+
+
+def _missing(made: Made) -> None:
+    (made.folder / "models/large/model.gguf").unlink()
+
+
+def _link(made: Made) -> None:
+    path = made.folder / "manifest.json"
+    shutil.move(path, made.folder.parent / "elsewhere.json")
+    path.symlink_to(made.folder.parent / "elsewhere.json")
+
+
+def _linked_folder(made: Made) -> None:
+    path = made.folder / "models"
+    shutil.move(path, made.folder.parent / "elsewhere")
+    path.symlink_to(made.folder.parent / "elsewhere")
+
+
+def _other_purpose(made: Made) -> None:
+    sign(made.folder, made.key, "file")
+
+
+def _unsigned(made: Made) -> None:
+    (made.folder / "SHA256SUMS.sig").unlink()
+
+
+def _no_signature(made: Made) -> None:
+    (made.folder / "SHA256SUMS.sig").write_text("-----BEGIN SSH SIGNATURE-----\n")
+
+
+def _list(line: str) -> Callable[[Made], None]:
+    def spoil(made: Made) -> None:
+        with (made.folder / "SHA256SUMS").open("a") as file:
+            file.write(line.replace("@", "0" * 64))
+        sign(made.folder, made.key)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_flip("manifest.json"), "manifest.json"),
+        (_flip("image.tar.gz"), "image.tar.gz"),
+        (_flip("models/large/model.gguf"), "models/large/model.gguf"),
+        (_flip("models/models.json"), "models/models.json"),
+        (_flip("scripts/host/preflight"), "scripts/host/preflight"),
+        (_flip("docker-compose.yml"), "docker-compose.yml"),
+        (_flip("sbom.cdx.json"), "sbom.cdx.json"),
+        (_flip("SHA256SUMS"), "was changed"),
+        (_flip("SHA256SUMS.sig"), "was changed"),
+        (_resign, "signed by somebody else"),
+        (_swap_and_resign, "signed by somebody else"),
+        (_extra, "scripts/host/evil"),
+        (_hidden, ".env"),
+        (_missing, "models/large/model.gguf is missing"),
+        (_link, "is a link"),
+        (_linked_folder, "is a link"),
+        (_other_purpose, "was changed"),
+        (_unsigned, "not a whole one"),
+        (_no_signature, "was changed"),
+        (_list("@  ../../etc/passwd\n"), "line that is none"),
+        (_list("@  a/../../b\n"), "which no bundle has"),
+        (_list("@  manifest.json\n"), "twice"),
+        (_list("@ *manifest.json\n"), "line that is none"),
+        (_list("nonsense"), "line that is none"),
+    ],
+)
+def test_a_change_is_found_before_anything_is_loaded(
+    made: Made, docker: Docker, tmp_path: Path, spoil: Callable[[Made], None], said: str
+) -> None:
+    spoil(made)
+    verify = (made.project / "scripts/appliance", "bundle", "verify", "--signer", made.signer)
+    into = tmp_path / "box"
+    install = ("bash", made.folder / "install.sh", "--signer", made.signer, "--into", into)
+    for command in ((*verify, made.folder), install):
+        done = call(docker, *command)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert docker.calls == []
+    assert not into.exists()
+
+
+def test_a_flipped_byte_in_the_installer_is_found_by_it_too(
+    made: Made, docker: Docker, tmp_path: Path
+) -> None:
+    path = made.folder / "install.sh"
+    path.write_text(path.read_text().replace("needs no internet", "needs no Internet"))
+    into = tmp_path / "box"
+    for command in (
+        (made.project / "scripts/appliance", "bundle", "verify", "--signer", made.signer,
+         made.folder),
+        ("bash", path, "--signer", made.signer, "--into", into),
+    ):  # fmt: skip
+        done = call(docker, *command)
+        assert "install.sh in" in done.stderr
+        assert "is not what was signed" in done.stderr
+    assert docker.calls == []
+    assert not into.exists()
+
+
+# ---- who signed it -------------------------------------------------------------------------
+
+
+def test_verify_names_version_and_key(made: Made, docker: Docker) -> None:
+    done = call(
+        docker, made.project / "scripts/appliance", "bundle", "verify", made.folder,
+        "--signer", made.signer,
+    )  # fmt: skip
+    shown = subprocess.run(
+        ["ssh-keygen", "-l", "-f", made.signer], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+    assert done.stdout.splitlines()[-1] == f"Earshot 1.0 (cpu), signed with {shown}."
+    assert done.returncode == 0
+
+
+def test_without_a_signer_and_a_terminal_nothing_is_taken_on_trust(
+    made: Made, docker: Docker, tmp_path: Path
+) -> None:
+    done = call(docker, "bash", made.folder / "install.sh", "--into", tmp_path / "box")
+    assert done.returncode == 1
+    assert "--signer FILE" in done.stderr
+    assert "SHA256:" in done.stderr
+    assert docker.calls == []
+
+
+@pytest.mark.parametrize("answer", ["no", "", "y"])
+def test_whoever_does_not_know_the_fingerprint_stops(
+    made: Made, docker: Docker, tmp_path: Path, answer: str
+) -> None:
+    code, shown = call_at_terminal(
+        docker, answer, "bash", made.folder / "install.sh", "--into", tmp_path / "box"
+    )
+    assert code == 1
+    assert "SHA256:" in shown
+    assert docker.calls == []
+
+
+def test_a_yes_goes_on_and_the_key_is_remembered(
+    made: Made, docker: Docker, tmp_path: Path
+) -> None:
+    into = tmp_path / "box"
+    code, shown = call_at_terminal(
+        docker, "yes", "bash", made.folder / "install.sh", "--into", into
+    )
+    assert code == 0, shown
+    assert (into / "signer.pub").read_text().split() == made.signer.read_text().split()[:2]
+
+
+def test_a_private_key_is_no_signer(made: Made, docker: Docker) -> None:
+    done = call(
+        docker, made.project / "scripts/appliance", "bundle", "verify", made.folder,
+        "--signer", made.key,
+    )  # fmt: skip
+    assert "ends in .pub" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_missing_tool_is_named(made: Made, tmp_path: Path) -> None:
+    docker = fake_docker(tmp_path / "bin")
+    for name in ("bash", "mktemp", "rm", "dirname"):
+        (docker.folder / name).symlink_to(shutil.which(name) or "")
+    done = subprocess.run(
+        ["bash", made.folder / "install.sh"], env={"PATH": str(docker.folder)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "This machine lacks" in done.stderr
+    assert "ssh-keygen" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert docker.calls == []
