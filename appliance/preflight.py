@@ -21,7 +21,7 @@ from appliance.settings import Settings
 
 # Below this the database and the logs cannot be written for long.
 LEAST_FREE_MB = 200
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - livekit-server's media ports listen there
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - the media ports listen there, and an open door
 _NO_ADDRESS = (
     "This machine has no network address besides loopback, and calls cannot connect without one. "
     "Plug in a cable, join a network, or add a dummy interface (docs/troubleshooting.md)."
@@ -111,9 +111,20 @@ def check(settings: Settings) -> list[str]:
     from appliance.store import upgrade
 
     upgrade(settings.store_url)
+    warnings = _check_door(settings)
     if not settings.livekit.node_ip and find_node_ip() == LOOPBACK:
-        return [_NO_ADDRESS]
-    return []
+        warnings.append(_NO_ADDRESS)
+    return warnings
+
+
+def _check_door(settings: Settings) -> list[str]:
+    """The certificates of an open door, made or renewed where that is needed."""
+    if not settings.front.lan:
+        return []
+    # Heavy, and needed where the door is open alone.
+    from appliance.tls.preparing import prepare
+
+    return prepare(settings).warnings
 
 
 def check_models(settings: Settings) -> None:
@@ -167,6 +178,11 @@ def ports(settings: Settings) -> list[Port]:
     found = [Port("front.http_port", settings.front.http_port, LOOPBACK, tcp)]
     if has_ipv6_loopback():
         found.append(Port("front.http_port", settings.front.http_port, "::1", tcp))
+    if settings.front.lan:
+        found += [
+            Port("front.http_port", settings.front.http_port, ANY_ADDRESS, tcp),
+            Port("front.https_port", settings.front.https_port, ANY_ADDRESS, tcp),
+        ]
     if not settings.livekit.url:
         found += [
             Port("livekit.port", settings.livekit.port, LOOPBACK, tcp),

@@ -13,7 +13,7 @@ from appliance.settings import Settings
 # In the order in which they are shown: the machine, what is installed, what runs.
 NAMES = (
     "data_folder", "disk_space", "memory", "gpu", "clock", "file_descriptors", "socket_paths",
-    "network", "media_address", "ports", "programs", "models", "sealed_environment", "livekit",
+    "network", "media_address", "certificate", "ports", "programs", "models", "sealed_environment", "livekit",
     "services",
 )  # fmt: skip
 

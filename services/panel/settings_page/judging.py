@@ -63,6 +63,13 @@ def notes(after: Values, names: list[str]) -> list[str]:
         for name, what in _ELSEWHERE.items()
         if name in names and after.get(name)
     ]
+    if "front.lan" in names and after.get("front.lan"):
+        found.append(
+            "After the next start other machines of the network reach the sign-in page; "
+            "the page Other devices says how."
+        )
+    if "front.mdns" in names and after.get("front.mdns"):
+        found.append("The box then sends its name and address to the whole network by multicast.")
     if "front.http_port" in names:
         port = after.get("front.http_port", 8080)
         found.append(f"After the next start the page is at http://localhost:{port}.")
@@ -85,12 +92,17 @@ def _ports(running: Settings, wished: Settings, names: list[str]) -> dict[str, A
                 "port_twice", f"The settings {other} and {port.setting} are both port {port.number}.",
                 "Give one of them another number.",
             )  # fmt: skip
-        elif port.setting in names and (port.number, port.kind) not in ours:
+        elif _is_new(port.setting, names) and (port.number, port.kind) not in ours:
             try:
                 try_port(wished, port)
             except ApplianceError as error:
                 found.setdefault(port.setting, error)
     return found
+
+
+def _is_new(setting: str, names: list[str]) -> bool:
+    """Whether a port is another one than before, or was not used."""
+    return setting in names or (setting == "front.https_port" and "front.lan" in names)
 
 
 def _is_address(text: str) -> bool:
