@@ -74,6 +74,11 @@ def unsealed_environment() -> dict[str, str]:
     return {k: v for k, v in before.items() if k not in offline}
 
 
+def trust_only(authority: Path) -> None:
+    """Let the libraries of this process with a TLS of their own trust this PEM file and no other."""
+    os.environ["SSL_CERT_FILE"] = str(authority)
+
+
 class Settings(BaseSettings):
     """All settings of the box. Built once in each ``__main__`` by ``load_settings``."""
 

@@ -30,13 +30,22 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command()
-    def call(
+    def call(  # noqa: PLR0913, PLR0917 - each option is an argument
         files: Annotated[list[Path], typer.Argument(help="Recordings to speak, in order.")],
         out: Annotated[
             Path | None, typer.Option(help="Write what the agent said to this wav.")
         ] = None,
         persona: Annotated[str | None, typer.Option(help="Who shall answer.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+        url: Annotated[
+            str, typer.Option(help="A box elsewhere, e.g. https://192.168.1.20:8443.")
+        ] = "",
+        api_key_file: Annotated[
+            Path | None, typer.Option(help="File with a key of that box that may place calls.")
+        ] = None,
+        ca: Annotated[
+            Path | None, typer.Option(help="That box's own certificate authority, PEM.")
+        ] = None,
     ) -> None:
         """Join a real room, speak each file, wait for each answer, print the times of the turns.
 
@@ -44,24 +53,68 @@ def register(app: typer.Typer) -> None:
         """
         from appliance.calling import Caller
         from appliance.headset import Clip
-        from appliance.running import as_started
-        from appliance.secrets import known_local_token
-        from appliance.settings import load_settings
 
-        settings = load_settings()
         clips = [Clip.read(path) for path in files]
         if out is not None:
             _try_to_write(out)
-        front = f"http://127.0.0.1:{as_started(settings).front.http_port}"
-        token = known_local_token(settings)
+        front, token = _elsewhere(url, api_key_file, ca) if url else _here(api_key_file, ca)
 
         async def place() -> _Result:
-            return await _place(Caller(front, persona, token=token), clips, out, show=not as_json)
+            caller = Caller(front, persona, token=token, ca=ca)
+            return await _place(caller, clips, out, show=not as_json)
 
         result = asyncio.run(place())
         if as_json:
             typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         raise typer.Exit(0 if result.complete and result.state == "completed" else 1)
+
+
+def _here(api_key_file: Path | None, ca: Path | None) -> tuple[str, str]:
+    """Address and token of this machine's box."""
+    from appliance.errors import BadInput
+    from appliance.running import as_started
+    from appliance.secrets import known_local_token
+    from appliance.settings import load_settings
+
+    if api_key_file or ca:
+        raise BadInput(
+            "no_url", "A key or an authority was given, but no --url.", "Give that, too."
+        )
+    settings = load_settings()
+    port = as_started(settings).front.http_port
+    return f"http://127.0.0.1:{port}", known_local_token(settings)
+
+
+def _elsewhere(url: str, api_key_file: Path | None, ca: Path | None) -> tuple[str, str]:
+    """Address and key of another box; its authority is trusted from now on."""
+    import ssl
+
+    from appliance.errors import BadInput
+    from appliance.settings import trust_only
+
+    if not url.startswith(("https://", "http://")) or api_key_file is None:
+        raise BadInput(
+            "url_without_key", "A box elsewhere needs its address, with https://, and a key.",
+            "Make a key that may place calls on its page Access; give its file with --api-key-file.",
+        )  # fmt: skip
+    try:
+        key = api_key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            "key_unreadable",
+            f"{api_key_file} cannot be read.",
+            "It holds the key and nothing else.",
+        ) from error
+    if ca is not None:
+        try:
+            ssl.create_default_context(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            raise BadInput(
+                "ca_unreadable", f"{ca} holds no certificate.",
+                "Give the root.crt that the box's plain http page hands out.",
+            ) from error  # fmt: skip
+        trust_only(ca.absolute())
+    return url.rstrip("/"), key
 
 
 def _try_to_write(out: Path) -> None:

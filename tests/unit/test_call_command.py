@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import certifi
 import numpy as np
 import pytest
 import typer
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 from appliance.audio import Pcm, write_wav
 from appliance.calling import TurnReport
 from appliance.cli import call
-from appliance.errors import NotReady, TimedOut
+from appliance.errors import BadInput, NotReady, TimedOut
 from appliance.headset import Clip, Ear
 from appliance.running import keep_start
 from appliance.settings import Settings
@@ -27,11 +29,15 @@ class FakeCaller:
 
     greets = True
     front = ""
+    token = ""
+    ca: Path | None = None
     session_id = "s1"
     joined_at = 0.0
 
-    def __init__(self, front: str, _persona: str | None, *, token: str) -> None:
-        type(self).front = front
+    def __init__(
+        self, front: str, _persona: str | None, *, token: str, ca: Path | None = None
+    ) -> None:
+        type(self).front, type(self).token, type(self).ca = front, token, ca
         self.ear = Ear()
         self.asked = 0
 
@@ -71,6 +77,8 @@ def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> tuple[int,
     call.register(app)
     app.command("other")(lambda: None)
     result = CliRunner().invoke(app, ["call", "--json", *map(str, arguments)])
+    if isinstance(result.exception, BadInput):
+        raise result.exception
     return result.exit_code, result.stdout
 
 
@@ -108,3 +116,42 @@ def test_the_running_box_is_called_whatever_the_settings_have_become(
 def test_an_answer_to_each_is_success(monkeypatch: pytest.MonkeyPatch, recording: Path) -> None:
     code, printed = _call(monkeypatch, recording)
     assert (code, json.loads(printed)["state"]) == (0, "completed")
+
+
+def test_a_box_elsewhere_is_called_with_its_key(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "before")
+    (tmp_path / "key").write_text("earshot_1_key\n")
+    certificate = Path(certifi.where())
+    code, _ = _call(
+        monkeypatch, recording, "--url", "https://192.168.7.20:8443/",
+        "--api-key-file", tmp_path / "key", "--ca", certificate,
+    )  # fmt: skip
+    assert code == 0
+    assert (FakeCaller.front, FakeCaller.token) == ("https://192.168.7.20:8443", "earshot_1_key")
+    assert FakeCaller.ca == certificate
+    assert os.environ["SSL_CERT_FILE"] == str(certificate)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--url", "https://box:8443"), "url_without_key"),
+        (("--url", "box:8443", "--api-key-file", "key"), "url_without_key"),
+        (("--url", "https://box:8443", "--api-key-file", "none"), "key_unreadable"),
+        (("--url", "https://box:8443", "--api-key-file", "key", "--ca", "key"), "ca_unreadable"),
+        (("--api-key-file", "key"), "no_url"),
+        (("--ca", "key"), "no_url"),
+    ],
+)
+def test_what_is_missing_for_a_box_elsewhere_is_said(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path,
+    arguments: tuple[str, ...], code: str,
+) -> None:  # fmt: skip
+    (tmp_path / "key").write_text("earshot_1_key\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput) as raised:
+        _call(monkeypatch, recording, *arguments)
+    assert raised.value.code == code
+    assert raised.value.hint
