@@ -52,7 +52,7 @@ case "$1 ${2:-}" in
   "create "*) echo container ;;
   "cp "*)
     case "$2" in
-      *src) mkdir "$3" && echo source >"$3/espeak.tar" ;;
+      *src) echo sources ;;
       *) echo '{}' >"$3" ;;
     esac
     ;;
