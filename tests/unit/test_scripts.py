@@ -13,7 +13,12 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
+SCRIPTS = sorted(
+    path
+    for folder in ("scripts", "scripts/host", "docker", "docker/build", ".ci")
+    for path in (ROOT / folder).iterdir()
+    if path.is_file() and (path.suffix == ".sh" or path.read_bytes()[:2] == b"#!")
+)
 # What any Linux has; everything else is for set-up to ask for.
 BASE_TOOLS = (
     "awk", "basename", "bash", "cat", "cut", "df", "dirname", "find", "flock", "grep", "head", "id",
@@ -230,9 +235,14 @@ def test_the_list_for_development_holds_everything_of_the_other() -> None:
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci/run"], ids=lambda path: path.name)
+def test_the_scripts_are_found() -> None:
+    assert {"setup", "preflight", "entrypoint", "run", "lib.sh"} <= {path.name for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_script_is_sound(script: Path) -> None:
-    assert script.name == "lib.sh" or os.access(script, os.X_OK)
+    # What ends in .sh is sourced, or given to bash by name.
+    assert script.suffix == ".sh" or os.access(script, os.X_OK)
     shellcheck = Path(sys.executable).with_name("shellcheck")
     done = call(shellcheck, "--external-sources", script, cwd=ROOT)
     assert done.stdout == ""
