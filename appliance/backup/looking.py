@@ -94,6 +94,19 @@ class Overview:
         return [one for one in self.backups if one.holding.calls]
 
     @property
+    def still_held(self) -> str:
+        """How many hold words of deleted calls, and until when; empty if none does."""
+        if not (marked := self.marked):
+            return ""
+        number = "1 backup holds" if len(marked) == 1 else f"{len(marked)} backups hold"
+        ends = [one.holding.until for one in marked]
+        known = [end for end in ends if end is not None]
+        until = "they are deleted"
+        if known and len(known) == len(ends):
+            until = max(known).astimezone().strftime("%Y-%m-%d")
+        return f"{number} words of deleted calls, until {until}."
+
+    @property
     def plan(self) -> str:
         """When the next one is made, in a sentence."""
         if self.due is None:

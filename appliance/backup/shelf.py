@@ -24,6 +24,12 @@ State = Literal["whole", "damaged", "unknown"]
 log = logs.get(__name__)
 
 
+class FolderGone(ApplianceError):
+    """The folder that the owner named is not there."""
+
+    http_status = 409
+
+
 class Card(BaseModel):
     """What is known of a backup without its key; lies beside it, and holds nothing that was said."""
 
@@ -213,8 +219,8 @@ class Shelf:
             "Free some space there or check its owner, then make the backup again.", can_retry=True,
         )  # fmt: skip
 
-    def _vanished(self) -> ApplianceError:
-        return ApplianceError(
+    def _vanished(self) -> FolderGone:
+        return FolderGone(
             "backup_folder_gone", f"The folder of the backups, {self.folder}, is not there.",
             "Plug in or mount its disk, or set backup.dir to another folder.", can_retry=True,
         )  # fmt: skip

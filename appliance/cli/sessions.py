@@ -157,11 +157,25 @@ def delete_sessions(
             "The words are still in the database's log, because a program reads it; "
             "the panel takes them out within the hour, or at its next start."
         )
+    if held := _still_held(store):
+        typer.echo(f"{held} `scripts/appliance backup create --replace` replaces them.")
 
 
 def _scrubbed(store: Store) -> bool:
     """Whether the words have left the files; a reader is waited for, but not long."""
     return any(store.scrub() for _ in range(_SCRUB_TRIES))
+
+
+def _still_held(store: Store) -> str:
+    """What backups hold of deleted calls; empty if nothing."""
+    from appliance.backup.looking import look
+    from appliance.errors import ApplianceError
+    from appliance.settings import load_settings
+
+    try:
+        return look(load_settings(), store).still_held
+    except ApplianceError as error:
+        return f"{error.message} Backups there may hold these words."
 
 
 def _note(store: Store, action: str, name: str, **detail: object) -> None:

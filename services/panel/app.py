@@ -18,6 +18,7 @@ from services.panel import answers, box, doctor, events, internal, pages, settin
 from services.panel.access.gate import Gate, check_same_route
 from services.panel.access.signing import Signing
 from services.panel.api import audit as audit_api
+from services.panel.api import backups as backups_api
 from services.panel.api import box as box_api
 from services.panel.api import calls as calls_api
 from services.panel.api import doctor as doctor_api
@@ -25,7 +26,9 @@ from services.panel.api import guest, health, links, livekit, openapi, sessions,
 from services.panel.api import keys as keys_api
 from services.panel.api import models as models_api
 from services.panel.api import personas as personas_api
+from services.panel.api import proof as proof_api
 from services.panel.api import settings as settings_api
+from services.panel.backups.office import Backups
 from services.panel.calls import Clock
 from services.panel.cors import Cors
 from services.panel.desk import Desk
@@ -35,11 +38,13 @@ from services.panel.models.office import Office, make_office
 from services.panel.pages import access as access_page
 from services.panel.pages import account, devices, home, join, sign_in, talk
 from services.panel.pages import audit as audit_page
+from services.panel.pages import backups as backups_page
 from services.panel.pages import calls as calls_page
 from services.panel.pages import doctor as doctor_page
 from services.panel.pages import keys as keys_page
 from services.panel.pages import models as models_page
 from services.panel.pages import personas as personas_pages
+from services.panel.pages import proof as proof_page
 from services.panel.pages import settings as settings_form
 from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of
@@ -94,12 +99,13 @@ def create_app(
         watch = Watch(desk)
         app.state.desk, app.state.watch = desk, watch
         app.state.purge = purge = Purge(settings, store)
+        app.state.backups = backups = Backups(settings, store)
         sampler = box.install(app, settings)
         app.state.models = office = models(settings, store, app.state.services, app.state.bus)
         app.state.switcher = office.switcher
         app.state.readiness.pause = lambda: office.switcher.pause
         await office.open()
-        loops = (watch.run(), purge.run(), sampler.run()) if watching else ()
+        loops = (watch.run(), purge.run(), sampler.run(), backups.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -127,13 +133,15 @@ def create_app(
     answers.install(app)
     for module in (openapi, keys_api, audit_api, account, keys_page, audit_page):
         app.include_router(module.router)
-    for module in (models_api, models_page):
+    for module in (models_api, models_page, backups_api, backups_page):
         app.include_router(module.router)
     for module in (guest, links, livekit, access_page, join, devices):
         app.include_router(module.router)
     for module in (
         doctor_api,
         doctor_page,
+        proof_api,
+        proof_page,
         settings_api,
         settings_form,
         health,

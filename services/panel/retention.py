@@ -11,12 +11,17 @@ def retention_sentence(persona: Persona | None, settings: Settings) -> str:
     if persona is not None and not persona.keep_transcript:
         return "Neither the words nor the sound of this call are kept, only when it was held."
     days = settings.access.keep_calls_days
+    copies = ""
+    if settings.backup.recipient:
+        nights = settings.backup.keep
+        copies = f", in sealed backups up to {nights} day{'' if nights == 1 else 's'} longer"
     if days == 0:
         return (
-            "The words of this call are kept as text until the owner of this box deletes them; "
+            "The words of this call are kept as text until the owner of this box deletes them"
+            f"{copies}; "
             "the sound is never kept."
         )
     return (
-        f"The words of this call are kept as text for {days} day{'' if days == 1 else 's'}; "
+        f"The words of this call are kept as text for {days} day{'' if days == 1 else 's'}{copies}; "
         "the sound is never kept."
     )

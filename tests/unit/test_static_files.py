@@ -42,7 +42,7 @@ def test_every_entry_of_the_navigation_has_its_icon() -> None:
     base = (PANEL / "templates" / "base.html").read_text(encoding="utf-8")
     icons = (PANEL / "static" / "icons.svg").read_text(encoding="utf-8")
     names = re.findall(r'\("(\w+)", "/\w*", "[\w ]+"\)', base)
-    assert len(names) == 9
+    assert len(names) == 10
     assert all(f'id="{name}"' in icons for name in names)
 
 

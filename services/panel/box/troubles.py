@@ -85,8 +85,12 @@ _EVENTS = {
         "Something outside of Earshot did that.",
     ),
     "command_failed": ("could not do what it was asked.", _SEE_LOG),
+    "backup_failed": ("could not make a backup.", "The page Backups makes one at once."),
+    "backup_damaged": ("found a backup damaged.", "Make another one on the page Backups."),
+    "backup_broken": ("made a mistake while making a backup.", _SEE_LOG),
     "check broke": ("made a mistake in one of its checks.", _SEE_LOG),
 }
+_LINKS = {"backup_failed": "/backups", "backup_damaged": "/backups"}
 # Any other line is a library's own, for people who know its inside.
 _UNEXPLAINED = "reported a problem that it did not explain; its log shows the line."
 
@@ -190,7 +194,8 @@ def from_line(line: LogLine) -> Trouble:
         what = f"{what} {why}" if why else what
     else:
         what, hint = _UNEXPLAINED, f"`scripts/appliance logs {where}` shows it."
-    return Trouble(at, where, f"{title_of(where)} {what}".strip()[:_LONGEST], hint)
+    said = f"{title_of(where)} {what}".strip()[:_LONGEST]
+    return Trouble(at, where, said, hint, _LINKS.get(line.event, ""))
 
 
 def _given_up_at(at: datetime, program: str, reason: str) -> Trouble:

@@ -16,6 +16,7 @@ from appliance.store import Session, Turn
 from appliance.store.searching import Wanted
 from services.panel import callviews, records
 from services.panel.api.calls import LONGEST_DAYS
+from services.panel.backups.office import backups_of
 from services.panel.callviews import Live
 from services.panel.desk import Desk
 from services.panel.pages import render
@@ -41,6 +42,7 @@ async def calls_page(request: Request, query: Annotated[PageQuery, Query()]) -> 
     """Calls that are held now, and a search through those that have ended."""
     page = await records.find(request, query)
     store = records.store_of(request)
+    still_held = await backups_of(request).still_held() if query.deleted else ""
     fields = query.model_dump(exclude={"cursor", "limit", "deleted"}, by_alias=True)
     asked = {name: value for name, value in fields.items() if value}
     return render(
@@ -51,7 +53,7 @@ async def calls_page(request: Request, query: Annotated[PageQuery, Query()]) -> 
         or query.state != "ended",
         older=urlencode({**asked, "cursor": page.cursor}) if page.cursor else "",
         newest=urlencode(asked),
-        keep_days=_settings(request).access.keep_calls_days,
+        keep_days=_settings(request).access.keep_calls_days, still_held=still_held,
     )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Backups as the panel has them: made by night and on demand, listed, replaced, taken away."""
