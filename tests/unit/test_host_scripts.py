@@ -204,7 +204,7 @@ def test_what_is_in_the_way_is_named_with_what_to_do(
     free_ports(host)
     if smi:
         host.program("nvidia-smi", smi)
-    done = host.run("preflight", **environment)
+    done = host.run("preflight", cwd=host.root, **environment)
     found = lines(done)
     assert done.returncode == 1
     assert found[name].startswith("NO")
