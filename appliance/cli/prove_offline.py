@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -21,17 +20,18 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
-        """Hold a call in a network without a way out, watching every program's every address.
+        """Call the box in a network without a way out, watching every program's every address.
+
+        Meanwhile another model takes over and every page of the panel is read.
 
         Takes about two minutes and leaves a running box alone. Exit code 0 when nothing tried to
         leave; 1 when something did or the call failed; 3 when the machine cannot run the proof.
         """
-        from dataclasses import asdict
-
         from rich.console import Console
 
         from appliance.errors import BadInput
-        from appliance.proof.proving import RECORDING, keep, lines, prove
+        from appliance.proof.proving import RECORDING, prove
+        from appliance.proof.reports import as_text, keep, lines
         from appliance.settings import load_settings
 
         if recording is not None and not recording.is_file():
@@ -39,9 +39,10 @@ def register(app: typer.Typer) -> None:
         settings = load_settings()
         with Console(stderr=True).status("A box of its own starts, is called, and is watched"):
             proof = prove(settings, recording or RECORDING, negative_control=negative_control)
-        path = keep(settings, proof)
-        if as_json:
-            typer.echo(json.dumps({**asdict(proof), "holds": proof.holds}))
-        else:
-            typer.echo("\n".join([*lines(proof), f"kept as {path}"]))
+        said = [as_text(proof)] if as_json else lines(proof)
+        # What must fail is nothing to show to anybody later.
+        if not negative_control:
+            path = keep(settings, proof)
+            said += [] if as_json else [f"kept as {path}"]
+        typer.echo("\n".join(said))
         raise typer.Exit(0 if proof.holds else 1)

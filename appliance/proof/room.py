@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
 from appliance.errors import NotReady
 
 NEAR, FAR = "10.99.0.1", "10.99.0.2"
+_ROUTES = Path("/proc/net/route")
 TOOLS = {"strace": "strace", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 
 
@@ -75,6 +78,44 @@ def _run(*command: str) -> None:
             "no_namespace", f"`{' '.join(command)}` was refused here: {done.stderr.strip()}.",
             "Run the proof as root, or allow unprivileged user namespaces.",
         )  # fmt: skip
+
+
+def lan_addresses() -> list[str]:
+    """This namespace's IPv4 addresses but loopback's."""
+    return [str(one.ip) for one in _interfaces()]
+
+
+def neighbour() -> str:
+    """An address of the same network that is not ours."""
+    own = own_addresses()
+    return next(
+        str(host) for one in _interfaces() for host in one.network.hosts() if str(host) not in own
+    )
+
+
+def require_no_way_out() -> None:
+    """Pass if no route leads out of this network.
+
+    Raises:
+        NotReady: one does.
+    """
+    for line in _ROUTES.read_text().splitlines()[1:]:
+        interface, destination, *_ = line.split()
+        if destination == "00000000":
+            raise NotReady(
+                "way_out",
+                f"This network has a way out, by {interface}: nothing can be proved here.",
+            )
+
+
+def _interfaces() -> list[ipaddress.IPv4Interface]:
+    found = (
+        ipaddress.IPv4Interface(f"{entry.address}/{entry.netmask}")
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family == socket.AF_INET
+    )
+    return [one for one in found if not one.is_loopback]
 
 
 def own_addresses() -> set[str]:

@@ -7,19 +7,27 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import httpx
 
 from appliance import __version__
 from appliance.errors import ApplianceError
-from appliance.proof import ice, room, trace
+from appliance.proof import deeds, ice, room, trace
+from appliance.proof.reports import Proof, as_text
+from appliance.proof.traced import NOBODY
 from appliance.secrets import known_local_token
 from appliance.settings import PROJECT_DIR, Settings, load_settings, sealed_environment
 from appliance.supervision import sweep
 
 AFTER_CALL_S = 35
+# What a deed sets going is to be seen, too.
+_AFTER_DEEDS_S = 5
+REPORT = "proof.json"
 _START_S = 300
 _STOP_S = 60
 _APPLIANCE = [sys.executable, "-m", "appliance.cli"]
@@ -32,41 +40,25 @@ class Order:
     folder: str
     recording: str
     negative_control: bool = False
-
-
-@dataclass
-class Proof:
-    """What was seen."""
-
-    date: str
-    version: str
-    programs: list[str] = field(default_factory=list)
-    seconds_watched: int = 0
-    calls_traced: int = 0
-    attempts: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    """What the seal refused, so that it was never tried: libwebrtc asks for its own address so."""
-    stun: list[str] = field(default_factory=list)
-    call: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether a call was answered and nothing tried to leave."""
-        answered = bool(self.call) and all(turn["answered"] for turn in self.call["turns"])
-        return answered and not (self.attempts or self.stun or self.problem)
+    kind: Literal["native", "image"] = "native"
+    after_call_s: int = AFTER_CALL_S
+    program: list[str] = field(default_factory=lambda: ["appliance.cli", "run"])
+    """The module that holds the box, and its arguments."""
 
 
 def watch(order_file: Path) -> int:
-    """Run the proof and write ``proof.json`` beside the order; 0 when it holds."""
+    """Run the proof and write its report beside the order; 0 when it holds."""
     order = Order(**json.loads(order_file.read_text()))
-    proof = Proof(datetime.now(UTC).isoformat(timespec="seconds"), __version__)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    proof = Proof(now, __version__, order.kind, negative_control=order.negative_control)
     try:
-        with room.cable():
+        # A container has its network already.
+        with room.cable() if order.kind == "native" else nullcontext():
+            room.require_no_way_out()
             _hold_a_call(order, proof)
     except ApplianceError as error:
         proof.problem = str(error)
-    Path(order.folder, "proof.json").write_text(json.dumps(asdict(proof), indent=1))
+    Path(order.folder, REPORT).write_text(as_text(proof))
     return 0 if proof.holds else 1
 
 
@@ -76,12 +68,12 @@ def _hold_a_call(order: Order, proof: Proof) -> None:
     log = Path(order.folder, "box.log")
     own = room.own_addresses()
     began = time.monotonic()
-    control = [room.FAR] if order.negative_control else []
+    control = room.neighbour() if order.negative_control else NOBODY
     with log.open("w") as output:
         box = subprocess.Popen(
             ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none",
              "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(traced),
-             sys.executable, "-m", "appliance.proof.traced", *control],
+             sys.executable, "-m", "appliance.proof.traced", control, *order.program],
             cwd=PROJECT_DIR, env=sealed_environment(), stdout=output, stderr=output,
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
@@ -89,7 +81,17 @@ def _hold_a_call(order: Order, proof: Proof) -> None:
         proof.programs = _until_ready(box, log)
         proof.stun = ice.public(asyncio.run(_ask_for_ice(settings)), own)
         proof.call = _call(order.recording)
-        _watch_on(box, AFTER_CALL_S)
+        called = time.monotonic()
+        with deeds.owner(settings) as http:
+            proof.switched = deeds.switch_model(http)
+            proof.pages = deeds.read_pages(http)
+        _watch_on(box, max(_AFTER_DEEDS_S, called + order.after_call_s - time.monotonic()))
+        proof.seconds_after_call = round(time.monotonic() - called)
+    except ApplianceError as error:
+        # What was tried until then is told with it.
+        proof.problem = str(error)
+    except httpx.HTTPError as error:
+        proof.problem = f"The panel did not answer as it should: {error}"
     finally:
         _stop(box, settings)
     proof.seconds_watched = round(time.monotonic() - began)
@@ -99,7 +101,7 @@ def _hold_a_call(order: Order, proof: Proof) -> None:
     refused = Path(order.folder, "refused.txt")
     proof.refused = sorted(set(refused.read_text().splitlines())) if refused.exists() else []
     proof.attempts = sorted({str(attempt) for attempt in trace.attempts(seen, own)})
-    if not seen:
+    if not seen and not proof.problem:
         proof.problem = "strace saw nothing at all, so nothing is proved."
 
 
@@ -140,8 +142,6 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def _ask_for_ice(settings: Settings) -> list[str]:
-    import httpx
-
     front = f"http://127.0.0.1:{settings.front.http_port}"
     headers = {"Authorization": f"Bearer {known_local_token(settings)}"}
     async with httpx.AsyncClient(base_url=front, headers=headers, trust_env=False) as http:

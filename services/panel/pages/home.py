@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from appliance.explaining import moved_from
+from appliance.proof.reports import latest
 from services.panel.box.state import BoxState, box_of
 from services.panel.pages import render
 
@@ -30,9 +31,11 @@ async def home_now(request: Request) -> Response:
 async def _page(request: Request, template: str) -> Response:
     box = await box_of(request).state()
     moved = await asyncio.to_thread(moved_from, request.app.state.settings)
+    proof = await asyncio.to_thread(latest, request.app.state.settings)
     return render(
         request, template, active="home", box=box, bar=bar_of(box), kind_of=kind_of,
         moved_from=moved,
+        proof=proof,
     )  # fmt: skip
 
 
