@@ -61,13 +61,14 @@ def write(
     names: Sequence[str],
     signer: Pair | None = None,
     *,
+    called: str = "door",
     passphrase: str = "",
     begins: timedelta = timedelta(days=-1),
     ends: timedelta = timedelta(days=90),
 ) -> Pair:
     """The same as two files in this folder."""
     certificate, key = sign(names, signer, begins=begins, ends=ends)
-    pair = Pair(folder, "door")
+    pair = Pair(folder, called)
     chain = certificate.public_bytes(Encoding.PEM)
     if signer:
         chain += signer.certificate.read_bytes()

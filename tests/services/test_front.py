@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import socket
-import socketserver
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,40 +12,13 @@ import jwt
 import pytest
 from livekit import api
 
-from appliance.rendering import caddyfile, programs, render, write_private
+from appliance.rendering import caddyfile, render, write_private
 from appliance.secrets import livekit_keys
-from appliance.settings import Settings, sealed_environment
+from appliance.settings import Settings
+from tests.front_door import CUT, accepts, echo_panel, free_ports, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.services
-
-_CUT = "/cut"
-
-
-class _Panel(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Answers every request with what it saw."""
-
-    daemon_threads = True
-
-
-class _Echo(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(200)
-        # A promise that is not kept is one of the few things that Caddy writes down.
-        missing = 10 if self.path.startswith(_CUT) else 0
-        self.send_header("Content-Length", str(len(body) + missing))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET  # noqa: N815
-
-    def address_string(self) -> str:
-        return "panel"
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @dataclass
@@ -72,12 +39,7 @@ class Front:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    held = [socket.socket() for _ in range(4)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    http_port, port, tcp, udp = (each.getsockname()[1] for each in held)
-    for each in held:
-        each.close()
+    http_port, port, tcp, udp = free_ports(4)
     made = Settings(
         data_dir=tmp_path_factory.mktemp("front data"),
         front={"http_port": http_port},
@@ -88,49 +50,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return made
 
 
-def _run(settings: Settings, name: str, ready: Callable[[], object]) -> Iterator[Path]:
-    command = next(program.command for program in programs(settings) if program.name == name)
-    log = settings.data_dir / f"{name}.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            command, env=sealed_environment(), stdout=output, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        try:
-            until(lambda: process.poll() is not None or ready(), 20, name)
-            assert process.poll() is None, log.read_text()
-            yield log
-        finally:
-            process.kill()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="module")
 def front(settings: Settings) -> Iterator[Front]:
-    for log in _run(settings, "front", lambda: _accepts(settings.front.http_port)):
-        yield Front(settings, log)
+    with running(settings, "front", lambda: accepts(settings.front.http_port)) as program:
+        yield Front(settings, program.log)
 
 
 @pytest.fixture
 def panel(settings: Settings) -> Iterator[None]:
-    path = settings.socket("panel")
-    with _Panel(str(path), _Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with echo_panel(settings):
         yield
-        server.shutdown()
-        thread.join()
-    path.unlink()
 
 
 @pytest.fixture(scope="module")
 def livekit(settings: Settings) -> Iterator[None]:
-    for _log in _run(settings, "livekit", lambda: _accepts(settings.livekit.port)):
+    with running(settings, "livekit", lambda: accepts(settings.livekit.port)):
         yield
 
 
@@ -174,9 +108,7 @@ def test_a_caller_cannot_hide_that_it_came_through_the_front_door(front: Front) 
 
 @pytest.mark.usefixtures("panel")
 def test_a_server_with_a_certificate_before_it_says_who_asks(settings: Settings) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     door = settings.front.model_copy(update={"http_port": port})
     said = settings.model_copy(update={"public_url": "https://box.example", "front": door})
     write_private(settings.run_dir / "front-spare.caddyfile", caddyfile(said, "front-spare"))
@@ -185,7 +117,7 @@ def test_a_server_with_a_certificate_before_it_says_who_asks(settings: Settings)
         url = f"http://127.0.0.1:{port}{path}"
         return httpx.get(url, trust_env=False, headers={"Host": "box.example", **headers})
 
-    for _log in _run(said, "front-spare", lambda: _accepts(port)):
+    with running(said, "front-spare", lambda: accepts(port)):
         for forwarded, seen in (
             ("203.0.113.7", "203.0.113.7"),
             # The server added the last one; what stands before it the asker wrote.
@@ -218,7 +150,7 @@ def test_a_token_in_an_address_is_not_logged(front: Front) -> None:
     canary = "eyJcanary"
     front.get(f"/rtc?access_token={canary}")
     with pytest.raises(httpx.RemoteProtocolError):
-        front.get(f"{_CUT}?access_token={canary}")
+        front.get(f"{CUT}?access_token={canary}")
     until(
         lambda: "incomplete response" in front.log.read_text(), 5, "the line about the second one"
     )
