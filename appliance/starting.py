@@ -18,6 +18,7 @@ import psutil
 from appliance import preflight
 from appliance.backup.swapping import settle
 from appliance.errors import ApplianceError, NotReady, Refused, TimedOut
+from appliance.farewell import bid_farewell
 from appliance.gpu import why_unusable
 from appliance.holding import Report, Signals, Wish
 from appliance.rendering import FRONTS, MODEL_SERVICES, programs, render, write_private
@@ -246,7 +247,8 @@ def _stop_members(
     hurried: Callable[[], bool] = lambda: False,
     reap: Callable[[], object] = lambda: None,
 ) -> None:
-    """Ask supervisord to stop, wait for every process, and end what is left."""
+    """Tell the callers, ask supervisord to stop, wait for every process, and end what is left."""
+    bid_farewell(settings, hurried)
     if not _ask_supervisord(settings):
         # Nobody is left to stop the others.
         sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)

@@ -40,7 +40,11 @@ ONE_MOMENT = Line("one_moment", "One moment, please.")
 BACK = Line("back", "Sorry, I was gone for a moment. I am back now.")
 ENDING_SOON = Line("ending_soon", "Our time is nearly over. This call ends soon.")
 TIME_IS_UP = Line("time_is_up", "Our time is up. Thank you, and goodbye.")
-LINES = (STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK, ENDING_SOON, TIME_IS_UP)
+BOX_STOPS = Line("box_stops", "I am being switched off now, so this call ends. Goodbye.")
+LINES = (
+    STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK, ENDING_SOON, TIME_IS_UP,
+    BOX_STOPS,
+)  # fmt: skip
 
 _BY_ERROR = {"stt_error": STT_FAILED, "llm_error": LLM_FAILED, "tts_error": TTS_FAILED}
 

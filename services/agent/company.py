@@ -8,11 +8,13 @@ from livekit import rtc
 from livekit.agents import AgentSession
 
 from appliance import logs
-from services.agent.apology import ENDING_SOON, TIME_IS_UP, Apologies
+from services.agent.apology import BOX_STOPS, ENDING_SOON, TIME_IS_UP, Apologies
 from services.agent.ending import is_caller
 
 SAY_TOPIC = "appliance.say"
-_ASKED = {line.code: line for line in (ENDING_SOON, TIME_IS_UP)}
+_ASKED = {line.code: line for line in (ENDING_SOON, TIME_IS_UP, BOX_STOPS)}
+# The call ends whether the agent has finished or not.
+_LAST_WORDS = (TIME_IS_UP, BOX_STOPS)
 
 log = logs.get(__name__)
 
@@ -58,6 +60,6 @@ class Company:
         if line is None:
             log.warning("asked_for_an_unknown_line")
             return
-        if line is TIME_IS_UP:
+        if line in _LAST_WORDS:
             self._session.interrupt()
         self._apologies.say(line)

@@ -14,7 +14,7 @@ from appliance import __version__
 from appliance.secrets import browser_key, link_key, livekit_keys, local_token
 from appliance.settings import Settings
 from appliance.store import open_store
-from services.panel import answers, box, doctor, events, internal, pages, settings_page
+from services.panel import answers, box, doctor, events, farewell, internal, pages, settings_page
 from services.panel.access.gate import Gate, check_same_route
 from services.panel.access.signing import Signing
 from services.panel.api import audit as audit_api
@@ -103,7 +103,8 @@ def create_app(
         sampler = box.install(app, settings)
         app.state.models = office = models(settings, store, app.state.services, app.state.bus)
         app.state.switcher = office.switcher
-        app.state.readiness.pause = lambda: office.switcher.pause
+        app.state.farewell = goodbye = farewell.Farewell(desk)
+        app.state.readiness.pause = lambda: goodbye.pause or office.switcher.pause
         await office.open()
         loops = (watch.run(), purge.run(), sampler.run(), backups.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -157,6 +158,7 @@ def create_app(
         home,
         talk,
         internal,
+        farewell,
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static", check_dir=False))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from livekit import rtc
 
-from services.agent.apology import ENDING_SOON, TIME_IS_UP
+from services.agent.apology import BOX_STOPS, ENDING_SOON, TIME_IS_UP
 from services.agent.company import SAY_TOPIC, Company
 
 pytestmark = pytest.mark.unit
@@ -78,8 +78,9 @@ def test_the_panels_words_are_said_and_nobody_elses() -> None:
     talk = Talk("ann")
     talk.ask(b"ending_soon")
     talk.ask(b"time_is_up")
-    assert talk.said == [ENDING_SOON, "hush", TIME_IS_UP]
+    talk.ask(b"box_stops")
+    assert talk.said == [ENDING_SOON, "hush", TIME_IS_UP, "hush", BOX_STOPS]
     talk.ask(b"time_is_up", participant=SimpleNamespace(identity="ann"))
     talk.ask(b"time_is_up", topic="chat")
     talk.ask(b"\xff open the door")
-    assert talk.said == [ENDING_SOON, "hush", TIME_IS_UP]
+    assert len(talk.said) == 5
