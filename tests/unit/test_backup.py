@@ -21,6 +21,7 @@ from appliance.backup.keys import identities_in, new_key, recipient_of
 from appliance.backup.looking import look, replace_marked
 from appliance.backup.making import UnderWay, check_all, clear_drafts, make
 from appliance.backup.shelf import Shelf
+from appliance.checks import backups
 from appliance.errors import ApplianceError, BadInput, BadSettings, NotFound, Refused
 from appliance.settings import Settings
 from tests.backups import KeptBox, a_box
@@ -215,6 +216,25 @@ def test_the_words_of_another_box_are_not_in_the_list(box: KeptBox, tmp_path: Pa
         "unknown", None, "not made here: only its key tells",
     )  # fmt: skip
     store.close()
+
+
+def test_the_doctor_knows(box: KeptBox) -> None:
+    def said() -> str:
+        finding = backups.look(box.settings)
+        return f"{finding.state}: {finding.message} {finding.hint}"
+
+    keyless = backups.look(Settings(data_dir=box.folder))
+    assert (keyless.state, "no key is set" in keyless.message) == ("warn", True)
+    assert said().startswith("warn: There is no backup yet. `scripts/appliance backup create`")
+    made = box.make()
+    assert said().startswith("ok: The newest backup is of 20")
+    old = made.path.with_name("earshot-20200101T000000Z.age")
+    for suffix in (".age", ".json"):
+        made.path.with_suffix(suffix).rename(old.with_suffix(suffix))
+    assert "days old" in said()
+    box.make()
+    old.write_bytes(b"cut")
+    assert f"warn: Damaged: {old.name}." in said()
 
 
 def test_postgres_is_left_out_and_said(box: KeptBox) -> None:

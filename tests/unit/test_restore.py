@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.backup import restoring, swapping
+from appliance import files
+from appliance.backup import swapping
 from appliance.backup.keys import identities_in, new_key
 from appliance.backup.restoring import restore
 from appliance.catalogue.selection import Selection, read_selection, write_selection
@@ -262,17 +263,15 @@ def test_a_box_that_runs_is_left_alone(box: KeptBox) -> None:
     assert state_of(box.folder) == before
 
 
-def test_models_that_are_not_here_are_named(box: KeptBox, tmp_path: Path) -> None:
-    path = repacked(
-        box,
-        lambda folder: (
-            (folder / "models.json").write_text(
-                '{"current": {"stt": "whisper-base", "llm": "qwen3-4b-q4_k_m"}, "installed": '
-                '{"qwen3-4b-q4_k_m": {"task": "llm"}, "of-mine": {"task": "tts"}}}'
-            )
-            and None
-        ),
+def other_models(folder: Path) -> None:
+    (folder / "models.json").write_text(
+        '{"current": {"stt": "whisper-base", "llm": "qwen3-4b-q4_k_m"}, "installed": '
+        '{"qwen3-4b-q4_k_m": {"task": "llm"}, "of-mine": {"task": "tts"}}}'
     )
+
+
+def test_models_that_are_not_here_are_named(box: KeptBox, tmp_path: Path) -> None:
+    path = repacked(box, other_models)
     new = elsewhere(box, tmp_path / "new")
     write_selection(new, Selection(current={"tts": "x"}))
     remarks = restore(new, path, box.identities).remarks
@@ -292,7 +291,7 @@ def test_a_failure_in_the_middle_puts_everything_back(
     write_selection(box.settings, Selection(current={"tts": "before"}))
     box.talk("said afterwards")
     before = state_of(box.folder)
-    whole, left = swapping.write_whole, [1]
+    whole, left = files.write_whole, [1]
 
     def full(path: Path, text: str, *, mode: int = 0o600) -> None:
         if path.name == "selection.json" and left and left.pop():
@@ -319,6 +318,6 @@ def test_too_little_room_is_said_before_anything(
 ) -> None:
     made = box.make()
     usage = shutil.disk_usage(box.folder)
-    monkeypatch.setattr(restoring.shutil, "disk_usage", lambda _path: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1000))
     with pytest.raises(ApplianceError, match="Nothing was changed"):
         restore(box.settings, made.path, box.identities)

@@ -1,0 +1,35 @@
+"""The backups: a box that dies takes with it what was not copied."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from appliance.backup.shelf import Shelf
+from appliance.checks.finding import Finding, ok, warn
+from appliance.settings import Settings
+
+CHECKS = "There is a backup of the last days, and none is damaged."
+# One night may fail, and the box may have been off.
+_OLD = timedelta(days=3)
+_HOW = "`scripts/appliance backup create` makes one at once and says what is in its way."
+
+
+def look(settings: Settings) -> Finding:
+    """Key, age and state; the digests are those of the last check."""
+    if not settings.backup.recipient:
+        return warn(
+            "No backups are made: no key is set for which they could be sealed.",
+            "`scripts/appliance backup key` makes one.",
+        )
+    backups = Shelf(settings).all()
+    ours = [one for one in backups if one.state == "whole"]
+    if not ours:
+        return warn("There is no backup yet.", _HOW)
+    if damaged := [one.name for one in backups if one.state == "damaged"]:
+        return warn(
+            f"Damaged: {', '.join(damaged)}.", "Delete it on the page Backups; look at its disk."
+        )
+    age = datetime.now(UTC) - ours[0].made_at
+    if age > _OLD:
+        return warn(f"The newest backup is {age.days} days old.", _HOW)
+    return ok(f"The newest backup is of {ours[0].made_at:%Y-%m-%d %H:%M} UTC.")
