@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import wave
@@ -157,6 +158,16 @@ class Visit:
         assert self.complaints == []
 
 
+@dataclass(frozen=True)
+class Device:
+    """Another one than this machine, with authorities of its own to trust."""
+
+    chromium: Path
+    """A program that starts Chromium there."""
+    home: Path
+    """Its user's folder."""
+
+
 @contextmanager
 def visit(
     url: str,
@@ -166,6 +177,7 @@ def visit(
     cookies: Cookies = (),
     width: int = 1440,
     scheme: Literal["light", "dark"] = "light",
+    device: Device | None = None,
 ) -> Iterator[Visit]:
     """Open the page.
 
@@ -176,6 +188,7 @@ def visit(
         microphone: a 48 kHz wav that is played once, Chromium's beep every second, or refused.
         width: of the window, in pixels.
         scheme: what the visitor's system prefers.
+        device: on which the browser runs; None: on this machine.
     """
     flags = [
         "--no-sandbox",
@@ -187,10 +200,12 @@ def visit(
         flags.append("--use-fake-ui-for-media-stream")
     if isinstance(microphone, Path):
         flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "no Chromium: apt-get install chromium"
+    program = device.chromium if device else installed_chromium()
+    home = {"HOME": str(device.home)} if device else {}
     with _playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=flags, env={**os.environ, **home}
+        )
         try:
             context = browser.new_context(
                 color_scheme=scheme, viewport={"width": width, "height": _HEIGHT}
@@ -205,6 +220,13 @@ def visit(
             yield visited
         finally:
             browser.close()
+
+
+def installed_chromium() -> str:
+    """The machine's."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "no Chromium: apt-get install chromium"
+    return chromium
 
 
 @contextmanager
