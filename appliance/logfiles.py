@@ -15,7 +15,7 @@ from appliance.logs import clean
 from appliance.rendering import programs
 from appliance.settings import Settings
 
-BESIDES = ("watch", "supervisord", "command")
+BESIDES = ("watch", "supervisord", "command", "mdns")
 """What writes a log and is no program of the group."""
 # Enough for 50 long lines; a whole log may have 10 MB.
 _TAIL_BYTES = 512_000

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -153,10 +153,26 @@ def supervisord_conf(
         python=_ini(shlex.quote(sys.executable)),
         names=",".join(program.name for program in group),
         programs="\n".join(sections),
+        announcer=_announcer(logs) if settings.front.lan and settings.front.mdns else "",
     )
 
 
-def _program_section(program: Program, logs: Path, *, starts: bool) -> str:
+def _announcer(logs: Path) -> str:
+    """Outside the group: a name that cannot be announced keeps no box from being ready."""
+    announcer = Program("mdns", (sys.executable, "-m", "appliance.mdns"), 3)
+    differs = (
+        # It ends at once, with a sentence in its log, where there is nothing to announce.
+        ("startsecs", "0"),
+        ("autorestart", "unexpected"),
+        # The seal refuses multicast. This program, which the owner asked for, does nothing else.
+        ("environment", 'LD_PRELOAD=""'),
+    )
+    return f"{_program_section(announcer, logs, differs)}\n"
+
+
+def _program_section(
+    program: Program, logs: Path, differs: Iterable[tuple[str, str]] = (), *, starts: bool = True
+) -> str:
     lines = {
         "command": _ini(shlex.join(program.command)),
         # With supervisord's default of 1 s a program that dies at once counts as running.
@@ -172,6 +188,7 @@ def _program_section(program: Program, logs: Path, *, starts: bool) -> str:
         "stdout_logfile": _ini(str(logs / f"{program.name}.log")),
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": "2",
+        **dict(differs),
     }
     body = "\n".join(f"{key}={value}" for key, value in lines.items())
     return f"\n[program:{program.name}]\n{body}"
