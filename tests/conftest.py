@@ -16,7 +16,7 @@ from tests.box import Box, running_box
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security")
+CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security", "image")
 
 
 def category_of(marks: list[str]) -> str | None:
