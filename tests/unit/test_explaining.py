@@ -72,7 +72,7 @@ def test_every_link_of_the_page_leads_somewhere(settings: Settings) -> None:
     assert outside == {f"https://{ADDRESS}:8443/"}
     shown = ways.way_in(settings).certificate
     assert shown is not None
-    assert shown.fingerprint in page
+    assert shown.fingerprint in page.replace("<wbr>", "")
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -192,7 +192,7 @@ async def test_the_panel_shows_the_same(settings: Settings) -> None:
         assert found.certificate is not None
         assert found.url in page
         assert found.plain_url in page
-        assert found.certificate.fingerprint in page
+        assert found.certificate.fingerprint in page.replace("<wbr>", "")
         assert "<svg" in page
         for name, kind in explaining.MEDIA_TYPES.items():
             answer = await panel.http.get(f"/devices/{name}")
