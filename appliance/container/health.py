@@ -28,7 +28,8 @@ def verdict(run_dir: Path) -> tuple[bool, str]:
         ]
     except (OSError, ValueError, LookupError, TypeError):
         return False, "The panel does not answer."
-    return False, " ".join(reasons) or "It is not ready."
+    said = " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+    return False, said or "It is not ready."
 
 
 def _ask(path: Path) -> tuple[bytes, bytes]:

@@ -34,12 +34,14 @@ class Saying:
 
     def opening(self) -> None:
         """What was found before anything is started."""
+        version, data = __version__, self._settings.data_dir
+        self._say(f"Earshot {version} starts; data in {data}, user {os.getuid()}.")
         gpu = reader_of(self._settings).read()
-        named = f"{gpu.name}, driver {gpu.driver}" if gpu.is_present else gpu.why
-        self._say(
-            f"Earshot {__version__} starts; data in {self._settings.data_dir}, user {os.getuid()}."
-        )
-        self._say(f"GPU: {named}")
+        if gpu.is_present:
+            self._say(f"GPU: {gpu.name}, driver {gpu.driver}")
+        elif self._settings.gpu != "required":
+            # Otherwise the start itself says what that means.
+            self._say(f"GPU: {gpu.why}")
         # A folder that cannot be used is said by the start itself.
         with suppress(OSError):
             stopping_mark(self._settings.run_dir).unlink()
@@ -61,7 +63,8 @@ class Saying:
             self._say(line)
 
     def changes(self, box: BoxStatus) -> None:
-        """What is otherwise than it was when this was last asked."""
+        """What is otherwise than it was when this was last asked; programs with one reason together."""
+        fallen: dict[str, list[str]] = {}
         for one in box.programs:
             before = self._known.get(one.name)
             self._known[one.name] = one
@@ -72,7 +75,10 @@ class Saying:
             if one.ready:
                 self._say(f"{one.name} is ready after {time.monotonic() - self._began:.1f} s.")
             elif one.state in _TOLD:
-                self._say(f"{one.name} {one.state.replace('_', ' ')}: {one.why}")
+                state = one.state.replace("_", " ")
+                fallen.setdefault(f"{state}: {one.why}", []).append(one.name)
+        for what, names in fallen.items():
+            self._say(f"{', '.join(names)} {what}")
         if box.ready and not self._was_ready:
             self._say("Earshot is ready.")
         self._was_ready = box.ready

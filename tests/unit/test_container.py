@@ -198,14 +198,14 @@ def test_the_opening_names_the_gpu_or_why_there_is_none(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopping_mark(settings.run_dir).touch()
-    library = FakeNvml()
-    library.errors["nvmlInitWithFlags"] = pynvml.NVML_ERROR_GPU_IS_LOST
-    for one in (FakeNvml(), library):
+    lost = FakeNvml()
+    lost.errors["nvmlInitWithFlags"] = pynvml.NVML_ERROR_GPU_IS_LOST
+    for one in (FakeNvml(), lost):
         with loaded(one):
             Saying(settings).opening()
-    out = capsys.readouterr().out
-    assert "GPU: NVIDIA GeForce RTX 4090, driver 570.133.20\n" in out
-    assert "GPU: The GPU has dropped out.\n" in out
+            Saying(settings.model_copy(update={"gpu": "auto"})).opening()
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("GPU")]
+    assert said == [*["GPU: NVIDIA GeForce RTX 4090, driver 570.133.20"] * 2, "GPU: The GPU has dropped out."]  # fmt: skip
     assert not stopping_mark(settings.run_dir).exists()
 
 
@@ -255,9 +255,10 @@ def test_a_ready_box_is_well(tmp_path: Path) -> None:
 def test_a_box_that_is_not_ready_is_not_well_and_says_why(tmp_path: Path) -> None:
     told = {"programs": [
         {"name": "stt", "ready": False, "why": "No GPU."}, {"name": "tts", "ready": True, "why": ""},
+        {"name": "llm", "ready": False, "why": "No GPU."},
     ]}  # fmt: skip
     said = b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + json.dumps(told).encode()
-    assert served(tmp_path, said) == (False, "stt: No GPU.")
+    assert served(tmp_path, said) == (False, "stt, llm: No GPU.")
 
 
 @pytest.mark.parametrize("said", [b"", b"nonsense", b"HTTP/1.1 502 Bad\r\n\r\n<html>"])
