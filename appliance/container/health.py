@@ -23,9 +23,10 @@ def verdict(run_dir: Path) -> tuple[bool, str]:
         if head.split(b" ", 2)[1] == b"200":
             return True, "It takes calls."
         told = json.loads(body)["programs"]
-        reasons = [
-            f"{one['name']}: {one['why'] or 'not ready'}" for one in told if not one["ready"]
-        ]
+        reasons: dict[str, list[str]] = {}
+        for one in told:
+            if not one["ready"]:
+                reasons.setdefault(one["why"] or "not ready", []).append(one["name"])
     except (OSError, ValueError, LookupError, TypeError):
         return False, "The panel does not answer."
     said = " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
