@@ -33,7 +33,8 @@ class FrontSettings(Group):
 
     http_port: int = Field(
         8080, ge=1, le=65535,
-        description="TCP port of the page and the API on this machine (loopback only).",
+        description="TCP port of the page and the API on this machine; other machines get there, if they may "
+        "come in at all, how to trust the box.",
         examples=[8080],
     )  # fmt: skip
     lan: bool = Field(
@@ -52,7 +53,8 @@ class FrontSettings(Group):
     )  # fmt: skip
     certificate: Path | None = Field(
         None,
-        description="The owner's certificate with its chain, PEM; unset: one of the box's own CA.",
+        description="The owner's certificate with its chain, PEM, in the data folder if it names no other; "
+        "unset: one of the box's own CA.",
         examples=["/data/tls/chain.pem"],
     )
     certificate_key: Path | None = Field(
