@@ -34,6 +34,7 @@ case "$1 ${2:-}" in
     case "$*" in
       *RootFS*) line "$last" 2 ;;
       *Config.Env*) echo APPLIANCE_GPU=off ;;
+      *.Id*) sha256sum <"$(image "$last")" ;;
     esac
     ;;
   "run --rm")
@@ -42,7 +43,10 @@ case "$1 ${2:-}" in
       *"models export"*) cat "$state/export.tar" ;;
     esac
     ;;
-  "save "*) cat "$(image "$2")"; echo "$2" ;;
+  "save "*)
+    cat "$(image "$2")"; echo "$2"
+    [ ! -e "$state/rebuilt" ] || echo anew >>"$(image "$2")"
+    ;;
   "load --input")
     gzip -dc "$3" >"$state/loaded" || exit 1
     head -n 3 "$state/loaded" >"$(image "$(tail -n 1 "$state/loaded")")"

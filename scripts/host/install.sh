@@ -47,8 +47,9 @@ main() {
   await_healthy "$wait_s" ||
     die "Earshot did not come up: $why. \`docker compose logs\` in $into says more; then run this again."
   note "Earshot is up. Now it is shown that nothing leaves this machine."
-  "$into/scripts/appliance" prove-offline ||
+  "$into/scripts/appliance" prove-offline --yes ||
     die "Earshot $version is installed in $into and runs, but the offline proof did not pass: its words are above."
+  await_healthy "$wait_s" || die "Earshot is installed in $into and did not come up again after the proof: $why."
   note "Earshot $version is installed in $into."
   note "Its address and the link for the owner: $into/scripts/appliance address"
 }

@@ -143,6 +143,19 @@ def test_create_refuses_what_it_cannot_make_in_one_sentence(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_an_image_that_changes_while_it_is_packed_is_not_shipped(
+    original: Made, docker: Docker, tmp_path: Path
+) -> None:
+    docker.flag("rebuilt")
+    done = call(
+        docker, original.project / "scripts/appliance", "bundle", "create", "--key", original.key,
+        "--image", TAG, "--out", tmp_path / "new",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "built anew" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 # ---- what is done to it on its way ---------------------------------------------------------
 
 
