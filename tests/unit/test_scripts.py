@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import CATEGORIES
+
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +214,40 @@ def test_test_refuses_a_category_that_does_not_exist(project: Path) -> None:
     done = call(project / "scripts/test", "units")
     assert done.returncode == 1
     assert "no category units" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fails", "code"), [("nothing", 0), ("chaos", 1), ("unit", 1), ("scripts/check", 1)]
+)
+def test_every_category_is_tested_and_whatever_fails_is_told(
+    project: Path, fails: str, code: int
+) -> None:
+    (project / ".venv/bin").mkdir(parents=True)
+    stand_in(project / ".venv/bin", "python", f'echo "$*"; case "$*" in *{fails}*) exit 1 ;; esac')
+    stand_in(project / "scripts", "setup", ":")
+    stand_in(project / "scripts", "check", f'case "$0" in {fails}) exit 1 ;; esac')
+    with (project / "scripts/lib.sh").open("a") as lib:
+        lib.write("use_node() { :; }\n")
+    done = call(project / "scripts/test", "--", "-k", "x", "--junitxml=a.xml")
+    assert done.returncode == code, done
+    if fails == "scripts/check":
+        assert done.stdout == ""
+        return
+    told = [line.split(" ") for line in done.stdout.splitlines() if line.startswith("-m pytest")]
+    folders = [part for line in told for part in line if part.startswith("tests/")]
+    assert sorted(folders) == [f"tests/{name}" for name in sorted(CATEGORIES) if name != "image"]
+    assert sorted(line[-1] for line in told) == ["--junitxml=a-beside.xml", "--junitxml=a.xml"]
+    assert all("not nightly" in " ".join(line) for line in told)
+
+
+def test_a_chosen_category_is_tested_alone(project: Path) -> None:
+    (project / ".venv/bin").mkdir(parents=True)
+    stand_in(project / ".venv/bin", "python", 'echo "$*"')
+    stand_in(project / "scripts", "setup", ":")
+    with (project / "scripts/lib.sh").open("a") as lib:
+        lib.write("use_node() { :; }\n")
+    done = call(project / "scripts/test", "services", "e2e", "--", "-x")
+    assert done.stdout == "-m pytest -m (services or e2e) and not nightly tests -x\n"
 
 
 def test_a_locked_package_comes_with_its_hashes() -> None:
