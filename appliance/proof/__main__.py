@@ -1,6 +1,7 @@
 """The proof's own programs; people run ``scripts/appliance prove-offline``.
 
 ORDER.json                     in a network of its own: start the box under strace, call it, watch
+alone                          leave this network without a route; needs the right to change it
 inside FOLDER [--negative-control]   the whole of it in a container; the report goes to stdout
 keep IMAGE DIGEST              take such a report from stdin into the data folder, and say it
 """
@@ -23,6 +24,8 @@ from appliance.settings import load_settings
 def main(first: str, *more: str) -> int:
     """0: it holds; 1: it does not, or could not be held."""
     try:
+        if first == "alone":
+            return _alone()
         if first == "inside":
             return _inside(Path(more[0]), negative_control="--negative-control" in more)
         if first == "keep":
@@ -33,6 +36,14 @@ def main(first: str, *more: str) -> int:
     from appliance.proof.watching import watch
 
     return watch(Path(first))
+
+
+def _alone() -> int:
+    from appliance.proof.room import require_no_way_out, take_routes_away
+
+    take_routes_away()
+    require_no_way_out()
+    return 0
 
 
 def _inside(folder: Path, *, negative_control: bool) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import shutil
 import socket
+import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,10 @@ from appliance.errors import NotReady
 
 NEAR, FAR = "10.99.0.1", "10.99.0.2"
 _ROUTES = Path("/proc/net/route")
+_ROUTES_OF_IPV6 = Path("/proc/net/ipv6_route")
+_REJECTED = 0x200
+_SIOCDELRT = 0x890C
+_RTENTRY_BYTES = 120
 TOOLS = {"strace": "strace", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 
 
@@ -99,13 +106,48 @@ def require_no_way_out() -> None:
     Raises:
         NotReady: one does.
     """
-    for line in _ROUTES.read_text().splitlines()[1:]:
-        interface, destination, *_ = line.split()
-        if destination == "00000000":
+    for interface in [*(name for name, _ in _default_routes()), *_default_routes_of_ipv6()]:
+        raise NotReady(
+            "way_out", f"This network has a way out, by {interface}: nothing can be proved here."
+        )
+
+
+def take_routes_away() -> None:
+    """Leave this network without a way out; Docker gives its inner networks one that leads nowhere.
+
+    Raises:
+        NotReady: this process may not.
+    """
+    any_address = struct.pack("HH4s8x", socket.AF_INET, 0, bytes(4))
+    for interface, gateway in _default_routes():
+        to = struct.pack("HH4s8x", socket.AF_INET, 0, gateway)
+        route = struct.pack("L16s16s16sHhLPh", 0, any_address, to, any_address, 3, 0, 0, 0, 0)
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+                fcntl.ioctl(door, _SIOCDELRT, route.ljust(_RTENTRY_BYTES, b"\0"))
+        except OSError as error:
             raise NotReady(
-                "way_out",
-                f"This network has a way out, by {interface}: nothing can be proved here.",
-            )
+                "no_namespace", f"The route by {interface} cannot be taken away: {error.strerror}."
+            ) from error
+
+
+def _default_routes() -> list[tuple[str, bytes]]:
+    """Interface and gateway of every way out."""
+    rows = [line.split() for line in _ROUTES.read_text().splitlines()[1:]]
+    # The kernel writes addresses as numbers of its own byte order.
+    return [
+        (row[0], int(row[2], 16).to_bytes(4, sys.byteorder)) for row in rows if row[1] == "00000000"
+    ]
+
+
+def _default_routes_of_ipv6() -> list[str]:
+    if not _ROUTES_OF_IPV6.exists():
+        return []
+    rows = [line.split() for line in _ROUTES_OF_IPV6.read_text().splitlines()]
+    return [
+        row[9] for row in rows
+        if row[1] == "00" and int(row[0], 16) == 0 and not int(row[8], 16) & _REJECTED
+    ]  # fmt: skip
 
 
 def _interfaces() -> list[ipaddress.IPv4Interface]:

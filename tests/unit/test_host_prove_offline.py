@@ -34,7 +34,8 @@ case "$*" in
   "inspect --format {{range .HostConfig.DeviceRequests}}"*) take gpus "" ;;
   "run --rm --network none"*)
     case "$*" in *SYS_PTRACE*) exit "$(take traced_with 0)" ;; *) exit "$(take traced 0)" ;; esac ;;
-  "run --detach"*) while [ "$1" != --env-file ]; do shift; done; cp "$2" "$here/env" ;;
+  *sleep*infinity) ;;
+  *"appliance.proof inside"*) while [ "$1" != --env-file ]; do shift; done; cp "$2" "$here/env" ;;
   "wait"*) if [ -e "$here/slow" ]; then touch "$here/waiting"; exec sleep 60; fi; echo 0 ;;
   "logs"*) take report ""; echo "the last words" >&2 ;;
   "run --rm --interactive"*) cat >"$here/kept"; exit "$(take verdict 0)" ;;
@@ -70,14 +71,20 @@ class Docker:
         return [line for line in lines if not line.startswith(("inspect", "compose ps"))]
 
     @property
+    def proof(self) -> str:
+        """How the box of the proof was started."""
+        (found,) = (line for line in self.asked if "appliance.proof inside" in line)
+        return found
+
+    @property
     def steps(self) -> list[str]:
         """The same in two words each."""
         return [" ".join(line.split()[:2]) for line in self.asked]
 
 
 WHOLE = [
-    "run --rm", "compose stop", "network create", "run --detach", "wait", "logs", "run --rm",
-    "rm --force", "network rm", "compose start",
+    "run --rm", "compose stop", "network create", "run --detach", "run --rm", "run --detach",
+    "wait", "logs", "run --rm", "rm --force", "network rm", "compose start",
 ]  # fmt: skip
 
 
@@ -98,7 +105,7 @@ def test_the_box_is_stopped_proved_and_started_again(docker: Docker) -> None:
     assert steps(docker) == WHOLE
     (network,) = (line for line in docker.asked if line.startswith("network create"))
     assert "--internal" in network
-    (run,) = (line for line in docker.asked if line.startswith("run --detach"))
+    run = docker.proof
     for word in (
         "--read-only", "--cap-drop ALL", "--security-opt no-new-privileges", "--user 10001:10001",
         "--ulimit core=0:0 --ulimit nofile=1024:2048", "--volumes-from cafe01:ro", "sha256:ab12 -P -m appliance.proof inside /proof",
@@ -107,6 +114,12 @@ def test_the_box_is_stopped_proved_and_started_again(docker: Docker) -> None:
         assert word in run
     for word in ("SYS_PTRACE", "--gpus", "privileged ", "unconfined"):
         assert word not in run
+    (alone,) = (line for line in docker.asked if line.endswith("appliance.proof alone"))
+    namespace = f"--network container:{network.split()[-1]}-net "
+    assert namespace in alone
+    assert namespace in run
+    assert "NET_ADMIN" in alone
+    assert "NET_ADMIN" not in run
     assert (docker.folder / "env").read_text() == "APPLIANCE_GPU=off\n"
     (kept,) = (line for line in docker.asked if line.startswith("run --rm --interactive"))
     assert kept.endswith("appliance.proof keep earshot:9 sha256:ab12")
@@ -154,7 +167,7 @@ def test_a_box_that_was_stopped_stays_so(docker: Docker) -> None:
 def test_what_tracing_needs_is_added_only_where_it_is_needed(docker: Docker) -> None:
     docker.let("traced", "1")
     assert docker.prove("--yes").returncode == 0
-    (run,) = (line for line in docker.asked if line.startswith("run --detach"))
+    run = docker.proof
     assert "--cap-drop ALL" in run
     assert "--cap-add SYS_PTRACE" in run
     docker.let("traced_with", "1")
@@ -172,7 +185,7 @@ def test_what_tracing_needs_is_added_only_where_it_is_needed(docker: Docker) -> 
 def test_the_boxs_gpus_are_the_proofs(docker: Docker, asked: str, words: str) -> None:
     docker.let("gpus", asked)
     assert docker.prove("--yes", "--negative-control").returncode == 0
-    (run,) = (line for line in docker.asked if line.startswith("run --detach"))
+    run = docker.proof
     assert words in run
     assert run.endswith("inside /proof --negative-control")
 

@@ -127,11 +127,19 @@ def test_the_proofs_box_has_the_owners_models_and_a_choice_of_its_own(tmp_path: 
 def test_a_network_with_a_way_out_proves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    table = tmp_path / "route"
+    table, table6 = tmp_path / "route", tmp_path / "ipv6_route"
     monkeypatch.setattr(room, "_ROUTES", table)
+    monkeypatch.setattr(room, "_ROUTES_OF_IPV6", table6)
     head = "Iface\tDestination\tGateway\n"
     table.write_text(f"{head}eth0\t000011AC\t00000000\n")
     room.require_no_way_out()
+    nowhere = "0" * 32
+    row = f"{nowhere} 00 {nowhere} 00 {nowhere} 00000400 00000001 00000000"
+    table6.write_text(f"{row} 00200200 lo\n{nowhere[:-1]}1 80 {nowhere} 00 {nowhere} 0 0 0 1 lo\n")
+    room.require_no_way_out()
+    table6.write_text(f"{row} 00000003 eth1\n")
+    with pytest.raises(NotReady, match="eth1"):
+        room.require_no_way_out()
     table.write_text(f"{head}eth0\t00000000\t010011AC\n")
     with pytest.raises(NotReady, match="eth0"):
         room.require_no_way_out()
