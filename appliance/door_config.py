@@ -89,7 +89,7 @@ def door_config(settings: Settings, door: Prepared | None) -> DoorConfig:
     front = settings.front
     names = ", ".join(f"https://{with_port(name, front.https_port, 0)}" for name in door.names)
     ours = Template(_NAMED).substitute(names=names)
-    theirs = f"	tls {quoted(door.own.chain)} {quoted(door.own.key)}" if door.own else ""
+    theirs = f"\ttls {quoted(door.own.chain)} {quoted(door.own.key)}\n" if door.own else ""
     text = (PROJECT_DIR / "config" / "Caddyfile.door").read_text(encoding="utf-8")
     return DoorConfig(
         # Automatic certificates of an owner's names would be asked for in the internet.
