@@ -26,7 +26,10 @@ MANIFEST, SETTINGS, MODELS, DATABASE = (
     "appliance.db",
 )
 FOLDERS = ("secrets", "tls", "personas")
-"""Taken with everything in them."""
+"""Taken with everything in them that is not made anew."""
+# The front door's own certificates: for the addresses of this machine, and of a few months.
+_MADE_ANEW = "tls/caddy/"
+_DEEPEST = 5
 
 
 class Manifest(BaseModel):
@@ -80,9 +83,24 @@ def gather(settings: Settings, database: Path | None, made_at: datetime) -> Iter
     for folder in FOLDERS:
         for path in files_in(settings.data_dir / folder):
             name = path.relative_to(settings.data_dir).as_posix()
-            yield Member(name, path.read_bytes())
+            if is_ours(name) and not name.startswith(_MADE_ANEW):
+                yield Member(name, path.read_bytes())
     if database is not None:
         yield Member(DATABASE, database)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a backup may hold a file of this name."""
+    if name in (MANIFEST, MODELS, SETTINGS, DATABASE):
+        return True
+    folder, *rest = name.split("/")
+    return (
+        folder in FOLDERS
+        and 0 < len(rest) <= _DEEPEST
+        and name.isprintable()
+        and "\\" not in name
+        and all(part and not part.startswith(".") and len(part) <= 200 for part in rest)
+    )
 
 
 def models_of(settings: Settings) -> KeptModels:

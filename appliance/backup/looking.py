@@ -9,6 +9,7 @@ from typing import Any
 from appliance.backup.making import NO_DATABASE, alone, make
 from appliance.backup.nights import Holding, holdings, next_due
 from appliance.backup.shelf import Backup, Shelf, State
+from appliance.catalogue.fit import text as size_text
 from appliance.settings import Settings
 from appliance.store import Store
 from appliance.store.engine import sqlite_path
@@ -43,6 +44,12 @@ class Shown:
     calls: int
     recipient: str
     holding: Holding
+
+    @property
+    def size_said(self) -> str:
+        """How large it is, in words."""
+        # A box that has held few calls has a backup of a tenth of a MiB.
+        return size_text(self.size) if self.size >= 1 << 20 else f"{self.size / 1024:.0f} KiB"
 
     @property
     def said(self) -> str:

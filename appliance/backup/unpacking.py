@@ -13,13 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from appliance.backup.contents import (
     DATABASE,
-    FOLDERS,
     FORMAT,
     MANIFEST,
     MODELS,
     SETTINGS,
     KeptModels,
     Manifest,
+    is_ours,
 )
 from appliance.backup.sealing import damaged, unseal
 from appliance.errors import ApplianceError, BadInput
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from pyrage import x25519
 
 _MOST_FILES = 10_000
-_LARGEST_SMALL = 16 << 20
-"""Bytes of any file but the database."""
-_DEEPEST = 5
+_LARGEST_READ = 16 << 20
+"""Bytes of a file that is read as a whole."""
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -96,11 +95,11 @@ def _extract(archive: tarfile.TarFile, target: Path, source: Path) -> None:
     """Copy plain files of known names; whatever else a tar can hold is refused, not skipped."""
     seen: set[str] = set()
     for info in archive:
-        if not info.isreg() or info.issparse() or not _is_ours(info.name):
+        if not info.isreg() or info.issparse() or not is_ours(info.name):
             raise _strange(source, info.name)
         if info.name in seen or len(seen) >= _MOST_FILES:
             raise _strange(source, info.name)
-        if info.name != DATABASE and info.size > _LARGEST_SMALL:
+        if info.name in (MANIFEST, MODELS, SETTINGS) and info.size > _LARGEST_READ:
             raise _strange(source, info.name)
         seen.add(info.name)
         content = archive.extractfile(info)
@@ -115,19 +114,6 @@ def _extract(archive: tarfile.TarFile, target: Path, source: Path) -> None:
                 raise damaged(source)
     if not {MANIFEST, MODELS} <= seen:
         raise damaged(source)
-
-
-def _is_ours(name: str) -> bool:
-    if name in (MANIFEST, MODELS, SETTINGS, DATABASE):
-        return True
-    folder, *rest = name.split("/")
-    return (
-        folder in FOLDERS
-        and 0 < len(rest) <= _DEEPEST
-        and name.isprintable()
-        and "\\" not in name
-        and all(part and not part.startswith(".") and len(part) <= 200 for part in rest)
-    )
 
 
 def _strange(source: Path, name: str) -> ApplianceError:

@@ -67,7 +67,7 @@ def create(
     ] = False,
 ) -> None:
     """Make a backup now. The box may run."""
-    from appliance.backup.looking import replace_marked
+    from appliance.backup.looking import replace_marked, shown
     from appliance.backup.making import NO_DATABASE, make
     from appliance.preflight import prepare_folders
 
@@ -83,9 +83,10 @@ def create(
         _note(store, "backup.made", made.name)
         for name in gone:
             _note(store, "backup.deleted", name)
+        found = shown(settings, store, made)
     finally:
         store.close()
-    typer.echo(f"Made {made.path}, {_size(made.size)}.")
+    typer.echo(f"Made {made.path}, {found.size_said}.")
     if made.card and not made.card.database:
         typer.echo(NO_DATABASE)
     if replace:
@@ -197,7 +198,7 @@ def _print(found: Overview) -> None:
 
     table = Table("name", "made", "size", "state", "holds", box=None, pad_edge=False)
     for one in found.backups:
-        cells = (one.name, _clock(one.made_at), _size(one.size), one.state, one.said)
+        cells = (one.name, _clock(one.made_at), one.size_said, one.state, one.said)
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
     # Not a terminal: wide enough that no line is folded.
@@ -228,12 +229,6 @@ def _note(store: Store, action: str, name: str) -> None:
     from appliance.store.audit import Deed
 
     store.audit.append(Deed("command", "", action, name))
-
-
-def _size(size: int) -> str:
-    from appliance.catalogue.fit import text
-
-    return text(size)
 
 
 def _clock(moment: datetime) -> str:

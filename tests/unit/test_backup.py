@@ -62,6 +62,20 @@ def test_it_holds_what_cannot_be_made_again_and_only_for_the_owner(box: KeptBox)
     assert not (box.folder / "backup.draft").exists()
 
 
+def test_what_the_front_door_makes_anew_is_left_out(box: KeptBox) -> None:
+    leaf = box.folder / "tls" / "caddy" / "certificates" / "localhost.key"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text("a key")
+    deep = box.folder.joinpath("personas", *"abcdef", "anna.yaml")
+    deep.parent.mkdir(parents=True)
+    deep.write_text("name: deep")
+    (box.folder / "personas" / "link.yaml").symlink_to("/etc/passwd")
+    made = box.make()
+    with tar_of(box, made.path) as archive:
+        names = [name for name in archive.getnames() if name.startswith(("tls", "personas"))]
+    assert names == ["tls/root.crt", "personas/anna.yaml"]
+
+
 def test_its_digest_is_known_and_its_damage_seen(box: KeptBox) -> None:
     made = box.make()
     assert made.card is not None
