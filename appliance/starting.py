@@ -78,7 +78,7 @@ def start(settings: Settings, *, detach: bool, report: Report, wish: Wish | None
         preflight.prepare_folders(settings)
         with _box_lock(settings) as lock:
             sweep(settings.run_dir, grace_s=_SWEEP_GRACE_S)
-            _settle_restore(settings)
+            settle_restore(settings)
             for warning in preflight.check(settings):
                 report.warn(warning)
             held_back = _held_back(settings, wish, report)
@@ -100,7 +100,7 @@ def start(settings: Settings, *, detach: bool, report: Report, wish: Wish | None
         return _hold(settings, supervisor, signals, report, wish.lost)
 
 
-def _settle_restore(settings: Settings) -> None:
+def settle_restore(settings: Settings) -> None:
     """Put back what a restore that was killed has set aside.
 
     Raises:

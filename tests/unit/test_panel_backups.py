@@ -121,6 +121,14 @@ async def test_a_vanished_disk_is_said(box: KeptBox, tmp_path: Path) -> None:
         assert (await panel.http.get("/calls?deleted=1")).status_code == 200
 
 
+async def test_a_mistyped_key_is_not_saved(panel: Panel) -> None:
+    answer = await panel.http.post(
+        "/api/v1/settings/preview", json={"changes": {"backup.recipient": "age1" + "q" * 58}}
+    )
+    (problem,) = answer.json()["problems"]
+    assert (problem["name"], problem["code"]) == ("backup.recipient", "backup_recipient_invalid")
+
+
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone()
 

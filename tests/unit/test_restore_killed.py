@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ import pytest
 from appliance.backup import swapping
 from appliance.backup.restoring import restore
 from appliance.backup.swapping import settle, swap
+from appliance.errors import ApplianceError
+from appliance.starting import settle_restore
 from tests.backups import a_box, state_of
 
 pytestmark = pytest.mark.unit
@@ -97,6 +100,30 @@ def test_a_kill_at_any_step_leaves_the_old_state_or_the_new(tmp_path: Path) -> N
     assert seen == sorted(seen)
     assert seen.count(False) > 10
     assert any(seen)
+
+
+def test_a_start_puts_back_what_a_killed_restore_set_aside(tmp_path: Path) -> None:
+    box = a_box(tmp_path / "data")
+    made, before = box.make(), state_of(box.folder)
+    (aside := box.folder / "before-restore-20261121T030000Z").mkdir()
+    (box.folder / "secrets").rename(aside / "secrets")
+    journal = {
+        "aside": aside.name, "had": ["secrets", "settings.toml"],
+        "names": ["secrets", "settings.toml"], "texts": {},
+    }  # fmt: skip
+    (box.folder / "restore.json").write_text(json.dumps(journal))
+    settle_restore(box.settings)
+    assert state_of(box.folder) == before
+    # The settings that were read before may be those of the restore.
+    aside.mkdir()
+    (box.folder / "settings.toml").rename(aside / "settings.toml")
+    (box.folder / "settings.toml").write_text("[front]\nhttp_port = 1\n")
+    (box.folder / "restore.json").write_text(json.dumps(journal))
+    with pytest.raises(ApplianceError, match="Start Earshot again"):
+        settle_restore(box.settings)
+    assert state_of(box.folder) == before
+    settle_restore(box.settings)
+    assert made.path.exists()
 
 
 @pytest.mark.parametrize("after", [2, 8, 25])

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from typing import Any
 
+from appliance.backup.keys import recipient_of
 from appliance.catalogue.personas import check_persona
 from appliance.errors import ApplianceError, BadSettings
 from appliance.personas import find_persona
@@ -48,6 +49,11 @@ def judge(running: Settings, after: Values, names: list[str]) -> dict[str, Appli
             check_persona(wished, find_persona(wished.persona, wished.persona_dirs))
         except ApplianceError as error:
             found["persona"] = error
+    if "backup.recipient" in names and wished.backup.recipient:
+        try:
+            recipient_of(wished)
+        except BadSettings as error:
+            found["backup.recipient"] = error
     if "livekit.node_ip" in names and not _is_address(wished.livekit.node_ip):
         found["livekit.node_ip"] = BadSettings(
             "address_invalid", f"{wished.livekit.node_ip!r} is not an IP address.",
@@ -75,6 +81,10 @@ def notes(after: Values, names: list[str]) -> list[str]:
         found.append(f"After the next start the page is at http://localhost:{port}.")
     if set(names) & set(_KEYS):
         found.append("Tokens for calls that were handed out before stop working.")
+    if "backup.recipient" in names and after.get("backup.recipient"):
+        found.append("Backups that were made before still need the key of before.")
+    if "backup.recipient" in names and not after.get("backup.recipient"):
+        found.append("No more backups are made then.")
     if "access.keep_calls_days" in names and after.get("access.keep_calls_days", 30) != 0:
         found.append("Calls that are older than the new limit are deleted soon after.")
     return found
