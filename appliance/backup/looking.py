@@ -58,8 +58,10 @@ class Shown:
             return "not made here: only its key tells"
         if not self.database:
             return "everything but the calls, the password and the keys"
-        words = f"the words of {_calls(self.calls)}"
-        return words if not self.holding.calls else f"{words}; {self.marked}"
+        if not self.holding.calls:
+            return f"the words of {_calls(self.calls)}"
+        others = self.calls - self.holding.calls
+        return f"{self.marked}, and of {_others(others)}" if others else self.marked
 
     @property
     def marked(self) -> str:
@@ -69,9 +71,8 @@ class Shown:
         until = "it is deleted"
         if self.holding.until:
             until = self.holding.until.astimezone().strftime("%Y-%m-%d")
-        deleted = (
-            "1 deleted call" if self.holding.calls == 1 else f"{self.holding.calls} deleted calls"
-        )
+        number = self.holding.calls
+        deleted = "1 deleted call" if number == 1 else f"{number} deleted calls"
         return f"holds the words of {deleted} until {until}"
 
 
@@ -213,3 +214,7 @@ def _shown(one: Backup, holding: Holding) -> Shown:
 
 def _calls(number: int) -> str:
     return "no call" if not number else "1 call" if number == 1 else f"{number} calls"
+
+
+def _others(number: int) -> str:
+    return "1 other" if number == 1 else f"{number} others"
