@@ -9,12 +9,13 @@ from typing import Any
 import psutil
 
 from appliance.rendering import write_private
+from appliance.setting_groups import Group
 from appliance.settings import Settings
 from appliance.supervision import MARK
 
 # Kept for whoever looks for the box; the rest of the settings is its programs' own affair.
 _PORTS = {
-    "front": ("http_port",),
+    "front": ("http_port", "lan", "https_port"),
     "livekit": ("port", "tcp_port", "udp_port"),
     "agent": ("health_port",),
 }
@@ -37,14 +38,18 @@ def as_started(settings: Settings) -> Settings:
             return settings
         return settings.model_copy(
             update={
-                group: getattr(settings, group).model_copy(
-                    update={name: int(kept[group][name]) for name in names}
-                )
+                group: _with(getattr(settings, group), kept[group], names)
                 for group, names in _PORTS.items()
             }
         )
     except (OSError, ValueError, KeyError, TypeError):
         return settings
+
+
+def _with(group: Group, kept: dict[str, Any], names: tuple[str, ...]) -> Group:
+    """These settings with what was kept of them, each of the kind that it is."""
+    update = {name: type(getattr(group, name))(kept[name]) for name in names}
+    return group.model_copy(update=update)
 
 
 def _path(settings: Settings) -> Path:

@@ -38,6 +38,17 @@ def test_the_ports_of_the_running_box_are_kept_and_no_others(tmp_path: Path) -> 
     assert as_started(now) == now
 
 
+def test_whether_and_where_its_door_is_open_is_kept(tmp_path: Path) -> None:
+    now = _settings(tmp_path, front=9001, livekit=9002)
+    opened = now.front.model_copy(update={"lan": True, "https_port": 9443})
+    started = now.model_copy(update={"front": opened})
+    with member_of(started.run_dir) as pid:
+        keep_start(started, pid)
+        assert as_started(now).front == opened
+        keep_start(now, pid)
+        assert as_started(started).front.lan is False
+
+
 def test_a_process_that_got_its_number_is_not_the_box(tmp_path: Path) -> None:
     started, now = (_settings(tmp_path, front=port, livekit=port + 1) for port in (9001, 9101))
     with member_of(tmp_path / "another") as pid:
