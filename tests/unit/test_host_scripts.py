@@ -53,7 +53,7 @@ class Host:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("APPLIANCE_", "COMPOSE_"))}
         return subprocess.run(
             [self.root / "scripts" / "appliance", *arguments], cwd=cwd or self.root, text=True,
-            env={**kept, "PATH": f"{self.bin}:/usr/bin:/bin", **environment}, timeout=30,
+            env={**kept, "PATH": f"{self.bin}:/usr/bin:/bin", **environment}, timeout=120,
             capture_output=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
