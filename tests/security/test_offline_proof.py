@@ -18,6 +18,9 @@ def test_a_whole_call_stays_on_the_box() -> None:
     assert proof.holds, proof
     assert set(PROGRAMS) <= set(proof.programs)
     assert proof.attempts == []
+    assert proof.seconds_after_call >= 35
+    assert "gave way to" in proof.switched
+    assert proof.pages >= 12
     assert proof.calls_traced > 100
     assert "paris" in proof.call["turns"][0]["answered"].lower()
 
@@ -26,5 +29,6 @@ def test_one_packet_makes_it_fail() -> None:
     proof = prove(Settings(), negative_control=True)
     assert not proof.holds
     assert not proof.problem
+    assert proof.call["turns"][0]["answered"]
     assert len(proof.attempts) == 1
     assert "10.99.0.2 port 9" in proof.attempts[0]
