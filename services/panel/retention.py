@@ -13,8 +13,9 @@ def retention_sentence(persona: Persona | None, settings: Settings) -> str:
     days = settings.access.keep_calls_days
     copies = ""
     if settings.backup.recipient:
-        nights = settings.backup.keep
-        copies = f", in sealed backups up to {nights} day{'' if nights == 1 else 's'} longer"
+        keep = settings.backup.keep
+        newest = "newest sealed backup" if keep == 1 else f"newest {keep} sealed backups"
+        copies = f", longer in the {newest}"
     if days == 0:
         return (
             "The words of this call are kept as text until the owner of this box deletes them"

@@ -221,6 +221,6 @@ def test_home_shows_it_with_its_hint_and_its_page(box: KeptBox) -> None:
 
 def test_callers_are_told_that_backups_keep_words_longer(box: KeptBox) -> None:
     persona = Persona(name="a", instructions="b", keep_transcript=True)
-    assert "for 30 days, in sealed backups up to 14 days longer; the sound is never" in (
+    assert "for 30 days, longer in the newest 14 sealed backups; the sound is never" in (
         retention_sentence(persona, box.settings)
     )
