@@ -98,7 +98,8 @@ def env_example() -> str:
     from appliance.settings import setting_fields
 
     lines = [
-        "# Copy this to .env, uncomment what you change, then `set -a; . ./.env; set +a` in your shell.",
+        "# Copy this to .env and uncomment what you change. Docker compose reads it by itself; without Docker:",
+        "# `set -a; . ./.env; set +a` in your shell.",
         "# Every setting as an environment variable, with its default. docs/configuration.md explains.",
     ]
     for dotted, field in setting_fields():
