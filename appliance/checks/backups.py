@@ -8,7 +8,7 @@ from appliance.backup.shelf import Shelf
 from appliance.checks.finding import Finding, ok, warn
 from appliance.settings import Settings
 
-CHECKS = "There is a backup of the last days, and none is damaged."
+CHECKS = "There is a backup of the last days, none is damaged, and no restore left calls behind."
 # One night may fail, and the box may have been off.
 _OLD = timedelta(days=3)
 _HOW = "`scripts/appliance backup create` makes one at once and says what is in its way."
@@ -16,6 +16,11 @@ _HOW = "`scripts/appliance backup create` makes one at once and says what is in 
 
 def look(settings: Settings) -> Finding:
     """Key, age and state; the digests are those of the last check."""
+    if aside := sorted(settings.data_dir.glob("before-restore-*")):
+        return warn(
+            f"What was there before a restore is still in {aside[0]}: calls that nothing deletes.",
+            f"Delete it when all is well: `rm -r {aside[0]}`.",
+        )
     if not settings.backup.recipient:
         return warn(
             "No backups are made: no key is set for which they could be sealed.",

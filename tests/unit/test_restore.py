@@ -18,6 +18,7 @@ from appliance.backup import swapping
 from appliance.backup.keys import identities_in, new_key
 from appliance.backup.restoring import restore
 from appliance.catalogue.selection import Selection, read_selection, write_selection
+from appliance.checks import backups
 from appliance.errors import ApplianceError, BadInput, NotFound, Refused
 from appliance.settings import Settings
 from appliance.store import open_store
@@ -93,6 +94,7 @@ def test_what_was_there_is_set_aside(box: KeptBox) -> None:
     aside.close()
     assert made.path.exists()
     assert not (box.folder / "restore.draft").exists()
+    assert f"`rm -r {done.aside}`" in backups.look(box.settings).hint
 
 
 def test_an_older_backup_leaves_the_authority_that_phones_trust(box: KeptBox) -> None:
