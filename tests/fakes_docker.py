@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -184,7 +185,8 @@ def repack(bundle: Path, key: Path, version: str, layers: str, box: str) -> Path
     with gzip.open(bundle / "image.tar.gz", "wb") as file:
         file.write(f"{version}\n{layers} \n{box}\n{tag}\n".encode())
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest |= {"version": version, "image_tag": tag, "image_layers": f"{layers} "}
+    mark = hashlib.sha256(f"{layers} ".encode()).hexdigest()
+    manifest |= {"version": version, "image_tag": tag, "image_mark": mark}
     (bundle / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     (bundle / "LICENSE").write_text(f"of version {version}\n")
     seal(bundle, key)

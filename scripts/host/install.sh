@@ -60,8 +60,8 @@ place() { # bundle, folder, who signed it if it was told: the files of the box's
   [ ! -e "$into/.update" ] ||
     die "An update in $into was not finished: run $into/scripts/appliance update --roll-back first."
   old=$(value_of EARSHOT_IMAGE "$into/.env")
-  there=$(image_layers "$tag")
-  if [ -n "$old" ] && { [ "$old" != "$tag" ] || [ "${there:-$layers}" != "$layers" ]; }; then
+  there=$(image_mark "$tag")
+  if [ -n "$old" ] && { [ "$old" != "$tag" ] || [ "${there:-$mark}" != "$mark" ]; }; then
     die "Earshot is installed in $into already ($old): run $into/scripts/appliance update $1"
   fi
   rm -rf -- "$into/.new" "$into/.old"

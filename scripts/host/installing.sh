@@ -11,27 +11,33 @@ SIGNER=signer.pub
 
 note() { printf '%s\n' "$1"; }
 
-read_manifest() { # folder: sets version, accel, tag, layers
+read_manifest() { # folder: sets version, accel, tag, mark
   [ "$(manifest_field "$1" format)" = 1 ] ||
     die "This bundle is of a newer kind than this version of Earshot can install."
   version=$(manifest_field "$1" version)
   accel=$(manifest_field "$1" accel)
   tag=$(manifest_field "$1" image_tag)
-  layers=$(manifest_field "$1" image_layers)
+  mark=$(manifest_field "$1" image_mark)
   if ! [[ $tag =~ ^[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+$ ]] || ! [[ $accel =~ ^(cpu|cuda)$ ]]; then
     die "manifest.json in $1 does not name an image of Earshot."
   fi
 }
 
-image_layers() { # image: the digests of what it is made of; empty if it is not here
-  docker image inspect --format '{{range .RootFS.Layers}}{{.}} {{end}}' "$1" 2>/dev/null || true
+# What an image is, layers and settings, in a word; empty if it is not here. Not its id: engines that
+# keep images differently give the same image other ones.
+image_mark() { # image
+  local found
+  found=$(docker image inspect --format \
+    '{{range .RootFS.Layers}}{{.}} {{end}}{{.Created}} {{.Config.User}} {{.Config.Entrypoint}} {{.Config.Cmd}} {{.Config.Env}}' \
+    "$1" 2>/dev/null) || return 0
+  printf '%s' "$found" | sha256sum | cut -d' ' -f1
 }
 
 load_image() { # folder: the image under its tag
   note "Loading the image $tag: this takes a minute or more."
   docker load --input "$1/image.tar.gz" >/dev/null ||
     die "Docker did not take the image: look at its free disk space (docker system df)."
-  [ "$(image_layers "$tag")" = "$layers" ] ||
+  [ "$(image_mark "$tag")" = "$mark" ] ||
     die "What Docker loaded under $tag is not the image that the manifest names."
 }
 
@@ -114,7 +120,7 @@ await_healthy() { # seconds: whether the box became healthy; why says why not
         return 1
       fi
       if [ "${restarts:-0}" -ge 3 ]; then
-        why="its container ended again and again, last with code $code"
+        why="its container ended again and again"
         return 1
       fi
     fi
