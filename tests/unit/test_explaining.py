@@ -19,8 +19,8 @@ from appliance.cli import address as command
 from appliance.errors import BadSettings, NotReady
 from appliance.explaining import ways
 from appliance.settings import PROJECT_DIR, Settings
-from appliance.tls.preparing import prepare
 from appliance.tls.places import root
+from appliance.tls.preparing import prepare
 from appliance.tls.state import DoorCertificate
 from tests.panel_app import running_panel
 
