@@ -121,7 +121,8 @@ def test_an_owner_s_certificate_needs_no_authority(
     assert (explaining.write(settings) / "root.crt").is_file()
     monkeypatch.setattr(ways, "door_certificate", lambda _settings: owners())
     folder = explaining.write(settings)
-    assert {path.name for path in folder.iterdir()} == {"index.html", "door.css", "door.js", "icon.svg"}
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"index.html", "door.css", "door.js", "icon.svg"}
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "secure address" in page
     assert "root.crt" not in page
