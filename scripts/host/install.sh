@@ -50,8 +50,9 @@ main() {
   "$into/scripts/appliance" prove-offline --yes ||
     die "Earshot $version is installed in $into and runs, but the offline proof did not pass: its words are above."
   await_healthy "$wait_s" || die "Earshot is installed in $into and did not come up again after the proof: $why."
-  note "Earshot $version is installed in $into."
-  note "Its address and the link for the owner: $into/scripts/appliance address"
+  note "Earshot $version is installed in $into. It says:"
+  # Its addresses, and the link for setting the owner's password.
+  compose logs --no-color --no-log-prefix --tail 12 earshot || true
 }
 
 place() { # bundle, folder, who signed it if it was told: the files of the box's folder
