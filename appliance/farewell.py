@@ -26,7 +26,7 @@ def bid_farewell(settings: Settings, hurried: Callable[[], bool]) -> None:
 
 
 def _calls_left(settings: Settings) -> int:
-    """Ask the panel to end all calls; how many are still open, 0 where it does not answer."""
+    """Ask the panel to end all calls; how many are still open, 0 where there is no panel."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     panel = http.client.HTTPConnection("localhost", timeout=_ANSWER_S)
     panel.sock = line
@@ -39,6 +39,9 @@ def _calls_left(settings: Settings) -> int:
                 "POST", "/internal/v1/farewell", headers={"Authorization": f"Bearer {token}"}
             )
             return int(json.loads(panel.getresponse().read())["open"])
+        except TimeoutError:
+            # It is there and busy: it has not answered yet.
+            return 1
         except (OSError, http.client.HTTPException, ValueError, LookupError, BadSettings):
             # A panel that is gone can tell nobody.
             return 0
