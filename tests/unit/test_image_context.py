@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,11 @@ def test_no_layer_keeps_the_authority_of_the_building_machine() -> None:
     assert len(fetching) >= 5
     assert [line for line in fetching if "--mount=type=secret,id=ca" not in line] == []
     assert not re.search(r"(COPY|ADD).*(ca-certificates|\.pem|\.crt)", DOCKERFILE)
+
+
+def test_the_compose_files_name_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for name in ("docker-compose.yml", "docker-compose.cpu.yml"):
+        named = re.findall(r"(?:earshot:|VERSION: )(\d[\w.]*)", (ROOT / name).read_text())
+        assert named, name
+        assert set(named) == {version}, name
