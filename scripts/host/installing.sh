@@ -45,13 +45,14 @@ load_image() { # folder: the image under its tag
 box_tool() { compose run --rm -T --no-deps --entrypoint appliance earshot "$@"; }
 
 import_models() { # folder: the models that lie beside the image
-  local path ids=()
-  for path in "$1"/models/*/; do
-    [ ! -d "$path" ] || ids+=("$(basename "$path")")
+  local path ids="" files=()
+  for path in "$1"/models/*/*; do
+    [ ! -f "$path" ] || files+=("${path#"$1/models/"}")
   done
-  [ ${#ids[@]} -gt 0 ] || return 0
-  note "Installing the models ${ids[*]}."
-  tar -C "$1/models" -cf - models.json "${ids[@]}" | box_tool models import
+  [ ${#files[@]} -gt 0 ] || return 0
+  for path in "$1"/models/*/; do ids+=" $(basename "$path")"; done
+  note "Installing the models$ids."
+  tar -C "$1/models" -cf - models.json "${files[@]}" | box_tool models import
 }
 
 copy_placed() { # folder, to
