@@ -24,7 +24,7 @@ class Losses:
     def add(self) -> None:
         """The GPU was lost now."""
         try:
-            lines = [f"{at:.0f}\n" for at in [*self._lately(), self._clock()]]
+            lines = [f"{int(at)}\n" for at in [*self._lately(), self._clock()]]
             write_whole(self._path, "".join(lines))
         except OSError as error:
             # A full disk must not keep the box from ending; it then starts once more than it should.

@@ -13,12 +13,16 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from appliance import container
+from appliance.cli.run import _Terminal
 from appliance.container.health import verdict
 from appliance.container.keeping import EVERY_S, Keeper
 from appliance.container.losses import MOST, WITHIN_S, Losses
 from appliance.container.saying import Saying, stopping_mark
 from appliance.gpu import Gpu, GpuReader, reader_of, unusable, why_unusable
+from appliance.holding import Wish
 from appliance.settings import PROJECT_DIR, Settings
+from appliance.starting import Interrupted
 from appliance.status import BoxStatus, ProgramStatus
 from appliance.welcome import addresses, set_up_lines
 from tests.fakes_nvml import GIB, RTX_4090, FakeNvml, loaded
@@ -313,3 +317,46 @@ def test_a_data_folder_of_somebody_else_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert str(tmp_path / "data") in done.stderr
     assert f"must belong to user {os.getuid()}" in done.stderr
+
+
+def test_a_stop_while_it_starts_is_a_stop_like_any_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise Interrupted("interrupted", "Earshot was stopped while it was starting.")
+
+    monkeypatch.setattr(container, "start", interrupted)
+    assert container.hold(settings) == 0
+    assert capsys.readouterr().out.endswith("Earshot has stopped.\n")
+
+
+def test_lost_thrice_it_starts_without_models(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = list[Wish]()
+
+    def started(*_: object, wish: Wish, **__: object) -> int:
+        wishes.append(wish)
+        return 0
+
+    monkeypatch.setattr(container, "start", started)
+    container.hold(settings)
+    for _ in range(MOST):
+        Losses(settings.data_dir / "gpu_losses").add()
+    container.hold(settings)
+    assert all(wish.is_patient for wish in wishes)
+    assert wishes[0].without_models == ""
+    assert "lost 3 times" in wishes[1].without_models
+
+
+def test_a_terminal_is_told_what_is_not_ready(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = _Terminal(settings, held=False)
+    state = box(program("panel"), program("stt", "given_up", "No GPU."))
+    report.progress(state)
+    report.ready(state)
+    said = capsys.readouterr().out
+    assert "panel    ready after" in said
+    assert "stt      not ready: No GPU." in said
+    assert "Earshot takes no calls yet; its panel is at http://localhost:8080" in said
