@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy.engine import make_url
 
 from appliance.store import upgrade
 from tests.waiting import until
@@ -24,6 +25,7 @@ USER, PASSWORD = "earshot", "tide/rock@moss%41"
 _PASSWORD_IN_URL = "tide%2Frock%40moss%2541"
 # Postgres refuses to run as root.
 _NOBODY = "nobody"
+_LEAST_MEMORY = 1 << 30
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -55,6 +57,11 @@ class Server:
         self.run(f"CREATE DATABASE {name} TEMPLATE {self._template if tables else 'template0'}")
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Remove a database that ``database`` made, whoever is connected."""
+        name = make_url(url).database
+        self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
     def run(self, statement: str, database: str = "postgres") -> None:
         """One statement, as the administrator."""
         with psycopg.connect(
@@ -75,7 +82,7 @@ class Server:
 def running_server() -> Iterator[Server]:
     """Start one, as somebody who is not root."""
     programs = _programs()
-    with tempfile.TemporaryDirectory(prefix="earshot-pg-") as name:
+    with tempfile.TemporaryDirectory(prefix="earshot-pg-", dir=_place()) as name:
         folder = Path(name)
         (folder / "password").write_text(PASSWORD)
         as_user: dict[str, Any] = {}
@@ -94,7 +101,9 @@ def running_server() -> Iterator[Server]:
             server = subprocess.Popen(
                 [programs / "postgres", "-D", folder / "data", "-k", folder,
                  "-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off",
-                 "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "autovacuum=off"],
+                 "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "autovacuum=off",
+                 "-c", "max_wal_size=64MB",
+                 "-c", "dynamic_shared_memory_type=mmap"],
                 stdout=log, stderr=log, cwd="/", preexec_fn=_end_with_parent, **as_user,  # noqa: PLW1509 - it is one call
             )  # fmt: skip
         try:
@@ -102,8 +111,16 @@ def running_server() -> Iterator[Server]:
             until(running.answers, 60, f"Postgres in {folder}")
             yield running
         finally:
-            server.send_signal(signal.SIGQUIT)
+            server.send_signal(signal.SIGINT)
             server.wait(60)
+
+
+def _place() -> str | None:
+    """Memory, where there is enough: a database is hundreds of files, and each test has one."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < _LEAST_MEMORY:
+        return None
+    return str(memory)
 
 
 def _programs() -> Path:

@@ -17,12 +17,16 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture
-def database_url(postgres: Server) -> str:
+def database_url(postgres: Server) -> Iterator[str]:
     """A database that has the store's tables."""
-    return postgres.database()
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture
-def empty_database_url(postgres: Server) -> str:
+def empty_database_url(postgres: Server) -> Iterator[str]:
     """A database without a table."""
-    return postgres.database(tables=False)
+    url = postgres.database(tables=False)
+    yield url
+    postgres.drop(url)

@@ -130,7 +130,10 @@ def test_a_row_that_is_refused_is_in_no_error(store: Store) -> None:
     assert SAID not in whole
 
 
-def test_a_lock_that_is_held_too_long_is_said(store: Store, database_url: str) -> None:
+def test_a_lock_that_is_held_too_long_is_said(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.store.postgres._LOCK_TIMEOUT_MS", 300)
     call = store.sessions.create(persona="default", keep_transcript=True)
     other = Store(database_url)
     with store.write() as connection:
