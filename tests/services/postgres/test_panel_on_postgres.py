@@ -65,9 +65,11 @@ async def test_a_call_is_admitted_written_down_found_and_purged(
     assert (await box.http.get("/api/v1/audit/verify")).json()["whole"] is True
     # Nothing was kept in a file beside it.
     assert list(tmp_path.rglob("appliance.db*")) == []
+    await shows_no_password(box, tmp_path)
 
 
-async def test_the_password_is_shown_nowhere(box: Box, tmp_path: Path) -> None:
+async def shows_no_password(box: Box, folder: Path) -> None:
+    """Neither on a page, nor to programs, nor in the files for help, nor in a log."""
     page = (await box.http.get("/settings")).text
     settings = (await box.http.get("/api/v1/settings")).text
     export = (await box.http.get("/api/v1/settings/export")).text
@@ -78,4 +80,4 @@ async def test_the_password_is_shown_nowhere(box: Box, tmp_path: Path) -> None:
         assert "moss" not in text
         assert PASSWORD not in text
     box.kill_panel()
-    assert files_with("moss", tmp_path) == ["settings.toml"]
+    assert files_with("moss", folder) == ["settings.toml"]
