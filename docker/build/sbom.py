@@ -35,14 +35,15 @@ def python_packages(folder: Path) -> Iterator[Component]:
     """What is installed in a site-packages folder."""
     for distribution in importlib.metadata.distributions(path=[str(folder)]):
         about = distribution.metadata
-        stated = about.get("License-Expression") or next(
-            (
+        stated = [
+            *(about.get_all("License-Expression") or []),
+            *(
                 line.rsplit(" :: ", 1)[-1]
                 for line in about.get_all("Classifier") or []
                 if line.startswith("License ::")
             ),
             "",
-        )
+        ][0]
         yield component("pypi", about["Name"].lower().replace("_", "-"), about["Version"], stated)
 
 

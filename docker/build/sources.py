@@ -29,7 +29,7 @@ def source_archive(index: str, name: str, version: str) -> str:
     stem = re.compile(rf"{re.sub('[-_.]+', '[-_.]+', name)}-{re.escape(version)}\.tar\.gz", re.I)
     for link in re.findall(r'href="([^"#]+)', fetch(page).decode()):
         if stem.fullmatch(unquote(link.rsplit("/", 1)[-1])):
-            return urljoin(page, link)
+            return str(urljoin(page, link))
     sys.exit(f"The package index has no source archive of {name} {version}.")
 
 
