@@ -13,10 +13,14 @@ from pathlib import Path
 _TIMEOUT_S = 4.0
 
 
-def verdict(run_dir: Path) -> tuple[bool, str]:
-    """Whether the container is well, and a line that says why (not)."""
-    # As `appliance.container.saying.stopping_mark`.
-    if (run_dir / "stopping").exists():
+def verdict(run_dir: Path, stopping: Path) -> tuple[bool, str]:
+    """Whether the container is well, and a line that says why (not).
+
+    Args:
+        run_dir: where the panel's socket is.
+        stopping: `appliance.container.saying.stopping_mark`.
+    """
+    if stopping.exists():
         return True, "It is being stopped."
     try:
         head, body = _ask(run_dir / "panel.sock")
@@ -45,7 +49,7 @@ def _ask(path: Path) -> tuple[bytes, bytes]:
 
 def main() -> int:
     """Print the line; 0 well, 1 not."""
-    well, why = verdict(Path(sys.argv[1]))
+    well, why = verdict(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.write(why + "\n")
     return 0 if well else 1
 

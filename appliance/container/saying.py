@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,9 +19,10 @@ from appliance.welcome import addresses, set_up_lines
 _TOLD = ("failed", "given_up", "restarting", "silent")
 
 
-def stopping_mark(run_dir: Path) -> Path:
+def stopping_mark() -> Path:
     """The file that says to the health check that the box is being stopped."""
-    return run_dir / "stopping"
+    # In the data volume it would outlive the container and call the next one healthy.
+    return Path(tempfile.gettempdir()) / "earshot-stopping"
 
 
 class Saying:
@@ -44,7 +46,7 @@ class Saying:
             self._say(f"GPU: {gpu.why}")
         # A folder that cannot be used is said by the start itself.
         with suppress(OSError):
-            stopping_mark(self._settings.run_dir).unlink()
+            stopping_mark().unlink()
 
     def warn(self, sentence: str) -> None:
         """Something that needs the owner's eye."""
@@ -87,7 +89,7 @@ class Saying:
         """A stop was asked for; from now on the container is as healthy as it can be."""
         # A full disk must not keep the box from stopping.
         with suppress(OSError):
-            stopping_mark(self._settings.run_dir).touch()
+            stopping_mark().touch()
         self._say("Earshot is stopping; open calls are told.")
 
     def stopped(self) -> None:

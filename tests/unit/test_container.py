@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -53,9 +54,11 @@ def box(*programs: ProgramStatus) -> BoxStatus:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     made = Settings(data_dir=tmp_path, gpu="required")
     made.run_dir.mkdir()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return made
 
 
@@ -201,7 +204,7 @@ def test_each_change_is_said_once(settings: Settings, capsys: pytest.CaptureFixt
 def test_the_opening_names_the_gpu_or_why_there_is_none(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopping_mark(settings.run_dir).touch()
+    stopping_mark().touch()
     lost = FakeNvml()
     lost.errors["nvmlInitWithFlags"] = pynvml.NVML_ERROR_GPU_IS_LOST
     for one in (FakeNvml(), lost):
@@ -210,7 +213,7 @@ def test_the_opening_names_the_gpu_or_why_there_is_none(
             Saying(settings.model_copy(update={"gpu": "auto"})).opening()
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("GPU")]
     assert said == [*["GPU: NVIDIA GeForce RTX 4090, driver 570.133.20"] * 2, "GPU: The GPU has dropped out."]  # fmt: skip
-    assert not stopping_mark(settings.run_dir).exists()
+    assert not stopping_mark().exists()
 
 
 def test_the_set_up_link_is_printed_for_this_machine_and_for_the_network(tmp_path: Path) -> None:
@@ -246,7 +249,7 @@ def served(tmp_path: Path, said: bytes) -> tuple[bool, str]:
         panel = threading.Thread(target=serve)
         panel.start()
         try:
-            return verdict(tmp_path)
+            return verdict(tmp_path, tmp_path / "stopping")
         finally:
             panel.join()
             (tmp_path / "panel.sock").unlink()
@@ -270,19 +273,23 @@ def test_a_panel_that_talks_nonsense_is_not_well(tmp_path: Path, said: bytes) ->
     assert served(tmp_path, said) == (False, "The panel does not answer.")
 
 
-def test_the_health_check_needs_no_package_and_is_true_while_stopping(tmp_path: Path) -> None:
-    def check() -> subprocess.CompletedProcess[str]:
+def test_the_health_check_needs_no_package_and_is_true_while_stopping(settings: Settings) -> None:
+    def check(container: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [PROJECT_DIR / "docker" / "healthcheck"], text=True, capture_output=True, check=False,
-            env={"APPLIANCE_DATA_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            env={"APPLIANCE_DATA_DIR": str(settings.data_dir), "PATH": "/usr/bin:/bin",
+                 "TMPDIR": str(container)},
         )  # fmt: skip
 
-    (tmp_path / "run").mkdir()
-    done = check()
+    here, following = stopping_mark().parent, settings.data_dir / "following"
+    done = check(here)
     assert (done.returncode, done.stdout) == (1, "The panel does not answer.\n")
-    stopping_mark(tmp_path / "run").touch()
-    done = check()
+    Saying(settings).stopping()
+    done = check(here)
     assert (done.returncode, done.stdout) == (0, "It is being stopped.\n")
+    # The next container has the same data volume, and has said nothing yet.
+    done = check(following)
+    assert (done.returncode, done.stdout) == (1, "The panel does not answer.\n")
 
 
 # ---- the entrypoint --------------------------------------------------------------------------
