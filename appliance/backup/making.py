@@ -60,7 +60,7 @@ def make(settings: Settings) -> Backup:
                     "backup_not_whole", f"{made.name} does not read as it was written.",
                     "The disk of the backups may be failing: set backup.dir to another one.",
                 )  # fmt: skip
-            gone = shelf.prune()
+            gone = shelf.prune(made)
     except OSError as error:
         raise shelf.unusable(error) from error
     log.info("backup_made", name=made.name, bytes=made.size, pruned=len(gone))

@@ -8,6 +8,8 @@ from datetime import datetime, time, timedelta
 
 from appliance.backup.shelf import Backup
 
+_CLOCK_SLACK = timedelta(hours=1)
+
 
 def last_due(now: datetime, hour: int) -> datetime:
     """The latest moment, now or before, at which a backup was due.
@@ -26,10 +28,14 @@ def next_due(now: datetime, hour: int) -> datetime:
     return today if today > now else _at(now, hour, 1)
 
 
+def is_ahead(backup: Backup, now: datetime) -> bool:
+    """Whether it is from the future: it was made before somebody set the clock right."""
+    return backup.made_at > now + _CLOCK_SLACK
+
+
 def is_due(backups: Sequence[Backup], now: datetime, hour: int) -> bool:
     """Whether a backup should have been made and was not, as when the box was off by night."""
-    # One from the future was made before somebody set the clock right.
-    past = [one.made_at for one in backups if one.card and one.made_at <= now + timedelta(hours=1)]
+    past = [one.made_at for one in backups if one.card and not is_ahead(one, now)]
     return not past or max(past) < last_due(now, hour)
 
 
@@ -58,12 +64,12 @@ def holdings(
         due: the next night's backup; None: none is made by itself.
     """
     found: dict[str, Holding] = {}
-    # As in prune: neither a damaged one nor one without a card takes a place.
+    # As in prune: no damaged one takes a place, none without a card, and none from the future.
     places = 0
     for one in backups:
-        places += one.card is not None and one.state != "damaged"
         until = None
-        if due is not None and one.card is not None:
+        if due is not None and one.card is not None and one.made_at <= due:
+            places += one.state != "damaged"
             until = due + timedelta(days=max(0, keep - max(places, 1)))
         found[one.name] = Holding(len(one.calls - living), until)
     return found

@@ -188,12 +188,16 @@ class Shelf:
         except OSError as error:
             raise self.unusable(error) from error
 
-    def prune(self) -> list[str]:
+    def prune(self, made: Backup) -> list[str]:
         """Delete those beyond the newest that are kept; damaged ones keep no place. Returns names.
 
         A file without a card was put here by somebody, and stays.
+
+        Args:
+            made: the one that was just made, which stays. Any dated later is from before somebody
+                set the clock right: it keeps no place, and stays.
         """
-        ours = [one for one in self.all() if one.card]
+        ours = [one for one in self.all() if one.card and one.made_at <= made.made_at]
         sound = [one for one in ours if one.state != "damaged"]
         if len(sound) < self._keep:
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from appliance.backup.nights import is_ahead
 from appliance.backup.shelf import Shelf
 from appliance.checks.finding import Finding, ok, warn
 from appliance.settings import Settings
@@ -34,7 +35,14 @@ def look(settings: Settings) -> Finding:
         return warn(
             f"Damaged: {', '.join(damaged)}.", "Delete it on the page Backups; look at its disk."
         )
-    age = datetime.now(UTC) - ours[0].made_at
+    now = datetime.now(UTC)
+    if ahead := [one for one in backups if is_ahead(one, now)]:
+        return warn(
+            f"Made as if of {ahead[0].made_at:%Y-%m-%d}: {ahead[0].name}. The clock was wrong then, and the "
+            "backup takes no turn in being deleted.",
+            "Delete it on the page Backups when newer ones are there; look at the clock.",
+        )
+    age = now - ours[0].made_at
     if age > _OLD:
         return warn(f"The newest backup is {age.days} days old.", _HOW)
     return ok(f"The newest backup is of {ours[0].made_at:%Y-%m-%d %H:%M} UTC.")

@@ -20,6 +20,7 @@ from appliance.backup import making
 from appliance.backup.keys import identities_in, new_key, recipient_of
 from appliance.backup.looking import look, replace_marked
 from appliance.backup.making import UnderWay, check_all, clear_drafts, make
+from appliance.backup.nights import is_due
 from appliance.backup.shelf import Shelf
 from appliance.checks import backups
 from appliance.errors import ApplianceError, BadInput, BadSettings, NotFound, Refused
@@ -139,6 +140,27 @@ def test_neither_a_damaged_one_nor_a_copy_from_elsewhere_takes_a_place(box: Kept
     second = make(settings)
     assert {one.name for one in shelf.all()} == {copied.name, second.name}
     assert [one.state for one in shelf.all()] == ["whole", "unknown"]
+
+
+def test_one_from_the_future_neither_takes_a_place_nor_pushes_a_new_one_out(box: KeptBox) -> None:
+    settings = box.with_backup(keep=1)
+    made, now = make(settings), datetime.now(UTC)
+    ahead = made.path.with_name("earshot-29990101T000000Z.age")
+    for suffix in (".age", ".json"):
+        made.path.with_suffix(suffix).rename(ahead.with_suffix(suffix))
+    shelf = Shelf(settings)
+    first = make(settings)
+    assert first.path.exists()
+    assert not is_due(shelf.all(), now, 3)
+    second = make(settings)
+    assert [one.name for one in shelf.all()] == [ahead.name, second.name]
+    overview = look(settings, None, now)
+    assert [one.holding.until for one in overview.backups] == [None, overview.due]
+    finding = backups.look(settings)
+    assert finding.state == "warn"
+    assert f"as if of 2999-01-01: {ahead.name}" in finding.message
+    shelf.remove(ahead.name)
+    assert backups.look(settings).state == "ok"
 
 
 def test_a_box_without_a_key_makes_none(tmp_path: Path) -> None:
