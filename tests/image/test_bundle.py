@@ -129,7 +129,7 @@ class Maker:
         container = self.docker("create", image).stdout.strip()
         options = [part for change in changes for part in ("--change", change)]
         self.docker("commit", *options, container, tag, timeout_s=600)
-        self.docker("rm", container)
+        self.docker("rm", "--volumes", container)
         return tag
 
 
