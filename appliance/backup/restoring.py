@@ -108,10 +108,11 @@ def _restore(settings: Settings, source: Path, identities: list[x25519.Identity]
         later = _later(settings, found.values)
         remarks = []
         names = [SETTINGS]
-        if found.manifest.database and _takes_database(later):
+        if found.manifest.database:
+            _require_own_database(later)
             _bring_up(found)
             names = [*_DATABASE_FILES, *names]
-        elif sqlite_path(later.store_url) is None:
+        else:
             remarks.append(NO_DATABASE)
         calls = len(calls_with_words(found.folder / DATABASE)) if DATABASE in names else 0
         # An older backup of a box without a CA must not take the present one: every phone trusts it.
@@ -165,22 +166,25 @@ def _later(settings: Settings, values: Values) -> Settings:
     return settings.model_copy(update=found)
 
 
-def _takes_database(settings: Settings) -> bool:
-    """Whether the database lies in the data folder.
+def _require_own_database(settings: Settings) -> None:
+    """Pass if the calls of a backup have a place: the database lies in the data folder.
 
     Raises:
-        Refused: it is a file somewhere else.
+        Refused: it is a server's, or a file somewhere else.
     """
     path = sqlite_path(settings.store_url)
     if path is None:
-        return False
+        raise Refused(
+            "database_elsewhere", "The backup holds calls, and the setting database_url names a server, into "
+            "which a restore puts nothing. Nothing was changed.",
+            "Take that setting away for the restore: the calls then lie in the data folder.",
+        )  # fmt: skip
     if path.absolute() != settings.data_dir / DATABASE:
         raise Refused(
             "database_elsewhere", f"The setting database_url names {path}, and a restore replaces only "
             "what is in the data folder. Nothing was changed.",
             "Take that setting away for the restore.",
         )  # fmt: skip
-    return True
 
 
 def _bring_up(found: Unpacked) -> None:

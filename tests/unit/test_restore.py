@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from appliance import files
 from appliance.backup import swapping
 from appliance.backup.keys import identities_in, new_key
+from appliance.backup.making import NO_DATABASE, make
 from appliance.backup.restoring import restore
 from appliance.catalogue.selection import Selection, read_selection, write_selection
 from appliance.checks import backups
@@ -323,3 +325,33 @@ def test_too_little_room_is_said_before_anything(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1000))
     with pytest.raises(ApplianceError, match="Nothing was changed"):
         restore(box.settings, made.path, box.identities)
+
+
+POSTGRES = "postgresql+psycopg://host/earshot"
+
+
+def test_calls_are_not_left_out_because_the_box_has_a_server_now(
+    box: KeptBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = box.make()
+    before = state_of(box.folder)
+    monkeypatch.setenv("APPLIANCE_DATABASE_URL", POSTGRES)
+    settings = box.settings.model_copy(update={"database_url": SecretStr(POSTGRES)})
+    with pytest.raises(Refused, match=r"holds calls.*Nothing was changed.*Take that setting away"):
+        restore(settings, made.path, box.identities)
+    assert state_of(box.folder) == before
+    monkeypatch.delenv("APPLIANCE_DATABASE_URL")
+    assert restore(box.settings, made.path, box.identities).calls == 1
+
+
+def test_a_backup_without_calls_says_so_wherever_it_is_restored(
+    box: KeptBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = box.settings.model_copy(update={"database_url": SecretStr(POSTGRES)})
+    made = make(settings)
+    assert restore(box.settings, made.path, box.identities).remarks == [NO_DATABASE]
+    monkeypatch.setenv("APPLIANCE_DATABASE_URL", POSTGRES)
+    new = elsewhere(box, tmp_path / "new").model_copy(
+        update={"database_url": settings.database_url}
+    )
+    assert restore(new, made.path, box.identities).remarks == [NO_DATABASE]
