@@ -71,12 +71,15 @@ def has_server_before(settings: Settings) -> bool:
 
 
 def host_names() -> list[str]:
-    """This machine's name, and the same with .local; none if it has no usable one."""
+    """This machine's name if it has a domain, and its first label with .local; none if it has no usable one.
+
+    Not that label alone: a host may be called ``dev``, as a domain of the internet is.
+    """
     name = socket.gethostname().lower().rstrip(".")
     if not _NAME.fullmatch(name) or _CONTAINER_ID.fullmatch(name) or name.startswith("localhost"):
         return []
-    short = name.partition(".")[0]
-    return list(dict.fromkeys([name, short, f"{short}.local"]))
+    short, dot, _domain = name.partition(".")
+    return list(dict.fromkeys([*([name] if dot else []), f"{short}.local"]))
 
 
 def with_port(host: str, port: int, usual: int) -> str:

@@ -47,8 +47,9 @@ class FrontSettings(Group):
     )
     names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]] = Field(
         default_factory=list,
-        description="Further DNS names by which the network reaches the box; its own name and the "
-        "same with .local are always known.",
+        description="Further DNS names by which the network reaches the box; its own name with its domain, "
+        "and the same with .local, are always known. The box's authority may then sign for each, and for "
+        "what lies below it: name the box, not the domain.",
         examples=["earshot.lan"],
     )  # fmt: skip
     certificate: Path | None = Field(

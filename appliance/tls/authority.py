@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.addresses import host_names, lan_names
 from appliance.errors import BadSettings
@@ -117,7 +117,7 @@ def _signs(settings: Settings, kept: x509.Certificate, now: datetime) -> bool:
 def _make_root(settings: Settings, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     # Two boxes in one building are told apart in a device's list.
-    host = (host_names() or ["box"])[0][:_LONGEST_HOST]
+    host = (host_names() or ["box"])[0].removesuffix(".local")[:_LONGEST_HOST]
     name = _name(f"Earshot {host} {secrets.token_hex(2).upper()}")
     allowed = constraints(lan_names(settings))
     builder = _authority(name, key, now, now + LASTS, paths=1).issuer_name(name)
@@ -166,6 +166,8 @@ def _authority(
         .not_valid_after(until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=paths), critical=True)
         .add_extension(usage, critical=True)
+        # Names are constrained, those of people and programs are not: this rules mail and code out.
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

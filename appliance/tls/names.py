@@ -17,13 +17,16 @@ SUFFIXES = ("localhost", "local")
 
 
 def constraints(names: Iterable[str]) -> NameConstraints:
-    """Private networks, this machine, ``.local``, and those of the given names that lie outside."""
+    """Private networks, this machine, ``.local``, and those of the given names that lie outside.
+
+    A name that is permitted brings whatever lies below it, so names of one label are left out.
+    """
     networks = [ipaddress.ip_network(one) for one in NETWORKS]
     suffixes = list(SUFFIXES)
     for name in names:
         address = as_address(name)
         if address is None:
-            if not _below(name, suffixes):
+            if not _below(name, suffixes) and not is_one_label(name):
                 suffixes.append(name.lower())
         elif not any(address in network for network in networks):
             networks.append(ipaddress.ip_network(address))
@@ -66,6 +69,11 @@ def covers(certificate: Certificate, name: str) -> bool:
     _, dot, parent = wanted.partition(".")
     wild = f"*.{parent}" if dot and as_address(name) is None else wanted
     return wanted in known or wild in known
+
+
+def is_one_label(name: str) -> bool:
+    """Whether this could be the top of the internet's names, as ``dev`` is; localhost cannot."""
+    return "." not in name and as_address(name) is None and name.lower() not in SUFFIXES
 
 
 def as_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

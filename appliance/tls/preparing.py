@@ -9,7 +9,7 @@ from appliance.errors import BadSettings
 from appliance.settings import Settings
 from appliance.tls.authority import keep_authority
 from appliance.tls.leaves import drop_useless
-from appliance.tls.names import names_of
+from appliance.tls.names import is_one_label, names_of
 from appliance.tls.own import OwnCertificate, judged, own_certificate
 from appliance.tls.state import served_names
 
@@ -51,9 +51,19 @@ def prepare(settings: Settings) -> Prepared:
             "certificate_stuck", "An old certificate of the front door cannot be removed: "
             f"{(error.strerror or 'unknown').lower()}.", "Check the owner of the data folder.",
         ) from error  # fmt: skip
-    if strange := [name for name in lan_names(settings) if name not in names]:
+    left = [name for name in lan_names(settings) if name not in names]
+    if short := [name for name in left if is_one_label(name)]:
+        warnings.append(_short(short))
+    if strange := [name for name in left if not is_one_label(name)]:
         warnings.append(_strange(strange))
     return Prepared(names, names[0], None, warnings)
+
+
+def _short(names: list[str]) -> str:
+    return (
+        f"The box's certificate authority signs for no name without a dot, such as {', '.join(names)}: it "
+        "could be a whole domain of the internet. Put the name with its domain into front.names."
+    )
 
 
 def _strange(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from appliance.addresses import lan_names
 from appliance.settings import Settings
 from appliance.tls.authority import load_certificate
 from appliance.tls.leaves import leaf_for
-from appliance.tls.names import names_of, permits
+from appliance.tls.names import is_one_label, names_of, permits
 from appliance.tls.own import own_certificate
 from appliance.tls.places import root
 
@@ -68,7 +68,9 @@ def door_certificate(settings: Settings) -> DoorCertificate | None:
 def served_names(settings: Settings) -> list[str]:
     """The names of the https door for which the box's root lets certificates be made."""
     trusted = load_certificate(root(settings).certificate)
-    return [name for name in lan_names(settings) if permits(trusted, name)]
+    return [
+        name for name in lan_names(settings) if permits(trusted, name) and not is_one_label(name)
+    ]
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

@@ -39,7 +39,7 @@ class Guard:
     """ASGI middleware around the whole app.
 
     A page in the owner's browser can send requests to this machine. So: only the box's own names
-    as Host (against DNS rebinding), only its own pages as Origin, and a header on everything that
+    as Host (against DNS rebinding), only pages of that same name as Origin, and a header on everything that
     changes something, which a foreign page cannot set without being allowed to by CORS. What
     comes with a bearer token needs none of that: no browser adds such a token by itself. Then the
     gate: who asks, and may they. Only then is the body read, within its limit.
@@ -115,7 +115,7 @@ class Guard:
             return
         origins = headers.getlist("origin")
         bearer = "authorization" in headers
-        own = all(self._is_own(origin) for origin in origins)
+        own = all(self._is_own(origin, hosts[0].lower()) for origin in origins)
         if not own and not (bearer and all(self.allows(scope, origin) for origin in origins)):
             raise Refused(
                 "origin_refused", "Another site's page may not use this box.",
@@ -137,14 +137,17 @@ class Guard:
         """Whether this is a name of the box; those of its https door are for https alone."""
         return host in self._hosts or (secure and host in self._lan)
 
-    def _is_own(self, origin: str) -> bool:
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether the page came from where it asks; the box's other names may be another program's."""
         try:
             parts = urlsplit(origin.lower())
         except ValueError:
             return False
-        if parts.scheme == "https" and parts.netloc in self._lan:
-            return True
-        return parts.scheme in ("http", "https") and parts.netloc in self._origins
+        if parts.netloc != host:
+            return False
+        if parts.scheme == "https":
+            return host in self._origins | self._lan
+        return parts.scheme == "http" and host in self._origins and host != self._secure
 
     def _dress(self, headers: MutableHeaders, path: str, host: str) -> None:
         own = host if host in self._hosts | self._lan else ""

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.security
 
 BY_HTTPS = {"X-Forwarded-Proto": "https"}
 NAMES = (
-    "192.168.1.20:8443", "box:8443", "BOX.local:8443", "ear.lan:8443", "localhost:8443",
+    "192.168.1.20:8443", "BOX.local:8443", "ear.lan:8443", "localhost:8443",
     "127.0.0.1:8443", "[::1]:8443",
 )  # fmt: skip
 
 STRANGE_NAMES = (
     "192.168.1.20:8080", "192.168.1.20", "192.168.1.21:8443", "box.evil.example:8443",
-    "evil.local:8443", "ear.lan.evil.example:8443", "ear.lan", "evil.example:8443",
+    "evil.local:8443", "box:8443", "ear:8443", "ear.lan.evil.example:8443", "ear.lan", "evil.example:8443",
 )  # fmt: skip
 STRANGE_ORIGINS = (
     "http://192.168.1.20:8080", "http://192.168.1.20:8443", "http://box.local:8080",
@@ -75,6 +75,25 @@ async def test_the_page_of_plain_http_and_other_sites_may_not_use_the_app(panel:
             answer = await browser.post(SESSIONS, headers={**mine, "Origin": origin})
             code = answer.json()["error"]["code"]
             assert (answer.status_code, code) == (403, "origin_refused"), origin
+    assert panel.store.sessions.list() == []
+
+
+async def test_a_page_of_another_of_the_boxs_names_is_another_site(panel: Panel) -> None:
+    """A name may lead to another machine for whoever asks: each device has a localhost of its own."""
+    async with a_browser(panel) as browser:
+        await set_up(panel, browser)
+        names = [name.lower() for name in NAMES]
+        for host in names:
+            strange = [f"https://{name}" for name in names if name != host]
+            for origin in (*strange, "http://localhost:8080", f"http://{host}"):
+                asked = {**BY_HTTPS, "Host": host, "Origin": origin, "X-Earshot-Client": "1"}
+                answer = await browser.post(SESSIONS, headers=asked)
+                assert answer.status_code == 403, (host, origin)
+                assert answer.json()["error"]["code"] == "origin_refused"
+            answer = await browser.post(
+                SESSIONS, headers={"Origin": f"https://{host}", "X-Earshot-Client": "1"}
+            )
+            assert answer.status_code == 403, host
     assert panel.store.sessions.list() == []
 
 

@@ -133,7 +133,12 @@ async def test_the_public_address_is_one_of_the_boxs_names(tmp_path: Path) -> No
         assert (await client.post("/sign-out", headers=own)).status_code == 303
         for host in ("ear.example.lan", "ear.example.lan:8080", "x.ear.example.lan:8443"):
             assert (await client.get("/sign-in", headers={"Host": host})).status_code == 421
-        for origin in ("https://ear.example.lan", "https://evil.example:8443"):
+        for origin in (
+            "https://ear.example.lan",
+            "https://evil.example:8443",
+            "http://ear.example.lan:8443",
+            "http://localhost:8080",
+        ):
             answer = await client.post("/sign-out", headers={**own, "Origin": origin})
             assert answer.json()["error"]["code"] == "origin_refused"
 

@@ -76,9 +76,13 @@ async def test_other_sites_pages_are_refused(panel: Panel, origin: str) -> None:
 
 
 async def test_its_own_page_is_accepted(panel: Panel) -> None:
-    for origin in ("http://localhost:8080", "http://127.0.0.1:8080"):
-        answer = await panel.http.post(SESSIONS, headers={"Origin": origin})
-        assert answer.status_code == 201
+    names = ("localhost:8080", "127.0.0.1:8080", "[::1]:8080")
+    for host in names:
+        own = {"Host": host, "Origin": f"http://{host}"}
+        assert (await panel.http.post(SESSIONS, headers=own)).status_code == 201
+        for other in set(names) - {host}:
+            answer = await panel.http.post(SESSIONS, headers={**own, "Origin": f"http://{other}"})
+            assert answer.json()["error"]["code"] == "origin_refused", (host, other)
 
 
 async def test_what_changes_something_needs_the_clients_header(

@@ -86,16 +86,17 @@ def test_the_door_goes_by_every_name_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(socket, "gethostname", lambda: "Box")
     names = lan_names(box(tmp_path, front={"names": ["Ear.lan", "box"]}))
     assert names == [
-        "192.168.1.20", "box", "box.local", "ear.lan", "localhost", "127.0.0.1", "::1",
+        "192.168.1.20", "box.local", "ear.lan", "box", "localhost", "127.0.0.1", "::1",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("given", "names"),
     [
-        ("box", ["box", "box.local"]),
-        ("Box.Clinic.Example", ["box.clinic.example", "box", "box.local"]),
-        ("box.local", ["box.local", "box"]),
+        ("box", ["box.local"]),
+        ("Box.Clinic.Example", ["box.clinic.example", "box.local"]),
+        ("box.local", ["box.local"]),
+        ("dev", ["dev.local"]),
         ("localhost", []),
         ("localhost.localdomain", []),
         ("0f3b8c2d9e1a", []),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from appliance.errors import BadSettings
@@ -73,7 +74,7 @@ def test_root_and_intermediate_are_made_once_and_their_owners_alone(box: Setting
     [
         ("192.168.1.20", True), ("10.200.0.1", True), ("172.31.255.1", True), ("169.254.3.4", True),
         ("127.0.0.1", True), ("::1", True), ("fd00::7", True), ("fe80::7", True),
-        ("localhost", True), ("box", True), ("other.local", True), ("ear.clinic.example", True),
+        ("localhost", True), ("box", False), ("other.local", True), ("ear.clinic.example", True),
         ("172.32.0.1", False), ("8.8.8.8", False), ("2001:db8::1", False), ("0.0.0.1", False),
         ("example.com", False), ("clinic.example", False), ("notlocal", False),
         ("ear.clinic.example.com", False),
@@ -100,6 +101,37 @@ def test_a_device_that_trusts_the_box_trusts_it_for_nothing_else(
     else:
         with pytest.raises(VerificationError, match="permitted"):
             verifier.verify(leaf, [between])
+
+
+@pytest.mark.parametrize(("host", "given"), [("dev", []), ("box", ["dev", "EAR"])])
+def test_no_name_without_a_dot_is_signed_for_nor_what_lies_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, given: list[str]
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    settings = opened(tmp_path, names=[*given, "ear.lan"])
+    door = prepare(settings)
+    known = ["192.168.1.20", f"{host}.local", "ear.lan", "localhost", "127.0.0.1", "::1"]
+    assert door.names == known
+    if given:
+        (said,) = door.warnings
+        assert "for no name without a dot, such as dev, ear: it could be a whole domain" in said
+    else:
+        assert door.warnings == []
+    for pair in (root(settings), intermediate(settings)):
+        kept = load_certificate(pair.certificate)
+        assert not any(
+            permits(kept, name) for name in ("dev", "web.dev", "ear", "lan", "other.lan")
+        )
+        assert permits(kept, "ear.lan")
+
+
+def test_it_signs_for_servers_and_not_for_programs_or_mail(box: Settings) -> None:
+    keep_authority(box)
+    for pair in (root(box), intermediate(box)):
+        usage = load_certificate(pair.certificate).extensions.get_extension_for_class(
+            x509.ExtendedKeyUsage
+        )
+        assert list(usage.value) == [ExtendedKeyUsageOID.SERVER_AUTH]
 
 
 def test_an_address_outside_is_known_if_the_box_had_it_first(tmp_path: Path) -> None:
@@ -184,7 +216,7 @@ def test_a_damaged_root_is_said_and_not_replaced(box: Settings) -> None:
 def test_leaves_of_no_more_use_are_dropped_at_a_start(box: Settings, tmp_path: Path) -> None:
     prepare(box)
     good = kept(box, "192.168.1.20")
-    ended = kept(box, "box", begins=-90, ends=-1)
+    ended = kept(box, "ear.clinic.example", begins=-90, ends=-1)
     early = kept(box, "box.local", begins=1)
     before = kept(box, "192.168.1.99")
     strangers = opened(tmp_path / "other")
@@ -251,7 +283,7 @@ def test_files_without_a_folder_lie_in_the_data_folder(box: Settings, tmp_path: 
     [
         ({"ends": timedelta(days=-1), "begins": timedelta(days=-9)}, "expired on"),
         ({"begins": timedelta(days=1)}, "is valid from"),
-        ({"names": ["ear.clinic.example"]}, "lacks 192.168.1.20, box, box.local; browsers warn"),
+        ({"names": ["ear.clinic.example"]}, "lacks 192.168.1.20, box.local; browsers warn"),
         ({"names": ["elsewhere.example"]}, "is for elsewhere.example, none of which"),
     ],
 )
