@@ -55,7 +55,10 @@ class Shown:
     def said(self) -> str:
         """What it holds, in words."""
         if self.database is None:
-            return "not made here: only its key tells"
+            # Without its list of calls a damaged one cannot be marked.
+            is_damaged = self.state == "damaged"
+            lost = "nobody can tell, maybe words of deleted calls"
+            return lost if is_damaged else "not made here: only its key tells"
         if not self.database:
             return "everything but the calls, the password and the keys"
         if not self.holding.calls:

@@ -68,7 +68,7 @@ def holdings(
     places = 0
     for one in backups:
         until = None
-        if due is not None and one.card is not None and one.made_at <= due:
+        if due is not None and one.is_ours and one.made_at <= due:
             places += one.state != "damaged"
             until = due + timedelta(days=max(0, keep - max(places, 1)))
         found[one.name] = Holding(len(one.calls - living), until)

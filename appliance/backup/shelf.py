@@ -57,13 +57,15 @@ class Backup:
         path: the sealed file.
         size: in bytes.
         made_at: in UTC.
-        card: None where it lies here without one, as a copy from elsewhere does.
+        card: None where there is none that can be read.
+        is_ours: whether there is a card at all; a copy from elsewhere lies here without one.
     """
 
     path: Path
     size: int
     made_at: datetime
     card: Card | None
+    is_ours: bool
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ class Backup:
     def state(self) -> State:
         """Whether it is what was written; as of the last check, but for its size."""
         if self.card is None:
-            return "unknown"
+            return "damaged" if self.is_ours else "unknown"
         return "whole" if self.card.whole and self.card.size == self.size else "damaged"
 
 
@@ -197,7 +199,7 @@ class Shelf:
             made: the one that was just made, which stays. Any dated later is from before somebody
                 set the clock right: it keeps no place, and stays.
         """
-        ours = [one for one in self.all() if one.card and one.made_at <= made.made_at]
+        ours = [one for one in self.all() if one.is_ours and one.made_at <= made.made_at]
         sound = [one for one in ours if one.state != "damaged"]
         if len(sound) < self._keep:
             return []
@@ -236,21 +238,23 @@ class Shelf:
         except (OSError, ValueError):
             # Deleted at this moment, or a 31st of February.
             return None
-        return Backup(path, size, made_at, _card(path))
+        card = _card(path)
+        return Backup(path, size, made_at, card or None, card is not None)
 
 
 def _card_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _card(path: Path) -> Card | None:
+def _card(path: Path) -> Card | Literal[False] | None:
+    """The card; False: it cannot be read; None: there is none."""
     try:
         return Card.model_validate_json(_card_of(path).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
         log.warning("backup_card_unreadable", name=path.name, error=type(error).__name__)
-        return None
+        return False
 
 
 def _now() -> datetime:

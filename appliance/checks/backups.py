@@ -29,12 +29,12 @@ def look(settings: Settings) -> Finding:
         )
     backups = Shelf(settings).all()
     ours = [one for one in backups if one.state == "whole"]
-    if not ours:
-        return warn("There is no backup yet.", _HOW)
     if damaged := [one.name for one in backups if one.state == "damaged"]:
         return warn(
             f"Damaged: {', '.join(damaged)}.", "Delete it on the page Backups; look at its disk."
         )
+    if not ours:
+        return warn("There is no backup yet.", _HOW)
     now = datetime.now(UTC)
     if ahead := [one for one in backups if is_ahead(one, now)]:
         return warn(

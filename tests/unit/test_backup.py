@@ -163,6 +163,28 @@ def test_one_from_the_future_neither_takes_a_place_nor_pushes_a_new_one_out(box:
     assert backups.look(settings).state == "ok"
 
 
+@pytest.mark.parametrize("how", ["torn", "unreadable"])
+def test_one_whose_card_cannot_be_read_is_damaged_and_goes_in_time(box: KeptBox, how: str) -> None:
+    settings = box.with_backup(keep=1)
+    first = make(settings)
+    card = first.path.with_suffix(".json")
+    if how == "torn":
+        card.write_text(card.read_text()[:40])
+    else:
+        card.unlink()
+        card.mkdir()
+    (shown,) = look(settings, None).backups
+    assert (shown.state, shown.database) == ("damaged", None)
+    assert shown.said == "nobody can tell, maybe words of deleted calls"
+    assert shown.holding.until is not None
+    assert [one.state for one in check_all(settings)] == ["damaged"]
+    if how == "torn":
+        assert f"Damaged: {first.name}." in backups.look(settings).message
+        second = make(settings)
+        assert [one.name for one in Shelf(settings).all()] == [second.name]
+        assert not card.exists()
+
+
 def test_a_box_without_a_key_makes_none(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     with pytest.raises(Refused, match="No key is set"):
