@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from appliance.setting_groups import AgentSettings
-from tests.panel_app import SESSIONS, Panel, box_settings, running_panel
+from services.panel.access.identity import digest_of, new_key
+from tests.panel_app import SESSIONS, Panel, box_settings, running_panel, stranger
 
 pytestmark = pytest.mark.unit
 
@@ -242,6 +243,24 @@ async def test_health_and_readiness_tell_the_truth(panel: Panel) -> None:
     named = {one["name"]: one for one in not_ready.json()["programs"]}
     assert named["llm"] == {"name": "llm", "ready": False, "why": "no model"}
     assert named["tts"]["ready"] is True
+
+
+async def test_strangers_hear_whether_the_box_is_ready_and_not_why(panel: Panel) -> None:
+    panel.status["llm"] = "no model"
+    keys = {"read": new_key(), "calls": new_key()}
+    for scope, (key_id, secret) in keys.items():
+        panel.store.api_keys.add(key_id, digest_of(secret), scope, [scope], None)
+    by_the_door = {"X-Forwarded-For": "192.168.1.31"}
+    async with stranger(panel, **by_the_door) as http:
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False})
+        for token, knows in (("nobody", False), (keys["calls"][1], False), (keys["read"][1], True)):
+            answer = await http.get("/readyz", headers={"Authorization": f"Bearer {token}"})
+            assert ("programs" in answer.json()) is knows
+            assert answer.json()["ready"] is False
+    assert (await panel.http.get("/readyz", headers=by_the_door)).json()["programs"]
+    async with stranger(panel) as own_program:
+        assert (await own_program.get("/readyz")).json()["programs"]
 
 
 async def test_readiness_is_asked_once_a_second(panel: Panel) -> None:
