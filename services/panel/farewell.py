@@ -52,7 +52,11 @@ class Farewell:
         for _round in range(_ROUNDS):
             sessions = await self._open()
             log.info("calls_ended_by_stop", calls=len(sessions))
-            await asyncio.gather(*(self._end(session) for session in sessions))
+            ends = (self._end(session) for session in sessions)
+            for found in await asyncio.gather(*ends, return_exceptions=True):
+                # One call's surprise must not keep the others from being told and ended.
+                if isinstance(found, BaseException):
+                    log.error("call_not_ended", exc_info=found)
 
     async def _end(self, session: Session) -> None:
         desk = self._desk
@@ -65,6 +69,9 @@ class Farewell:
                 await asyncio.sleep(SPOKEN_S)
         except ApplianceError as error:
             log.warning("not_said", session=session.id, notice=NOTICE, code=error.code)
+        except Exception:
+            # Whatever it was: a call that could not be told still has to be ended and written.
+            log.exception("not_said", session=session.id, notice=NOTICE)
         try:
             await desk.hang_up(session.id, "the box was stopped")
         except ApplianceError as error:

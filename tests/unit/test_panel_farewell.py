@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,40 @@ async def test_a_media_server_that_is_gone_holds_no_stop_up(panel: Panel) -> Non
     panel.rooms.down = True
     await left(panel)
     await eventually(lambda: none_left(panel))
+
+
+async def test_a_call_that_cannot_be_told_for_an_unforeseen_reason_still_ends(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, job = await held(panel)
+    job.gone.set()
+
+    async def unforeseen(*_: Any) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(panel.desk, "tell", unforeseen)
+    await left(panel)
+    await eventually(lambda: none_left(panel))
+    assert panel.state(session) == ("completed", "the box was stopped")
+
+
+async def test_an_end_that_breaks_is_tried_again_and_keeps_no_other_from_its_own(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await panel.open() for _ in range(2)]
+    hang_up, tries = panel.desk.hang_up, []
+
+    async def breaks_once(session_id: str, reason: str) -> None:
+        tries.append(session_id)
+        if len(tries) == 1:
+            raise RuntimeError("nobody thought of this")
+        await hang_up(session_id, reason)
+
+    monkeypatch.setattr(panel.desk, "hang_up", breaks_once)
+    await left(panel)
+    await eventually(lambda: none_left(panel))
+    for session in sessions:
+        assert panel.state(session) == ("completed", "the box was stopped")
 
 
 async def test_nobody_but_the_command_on_the_box_may_ask(panel: Panel) -> None:
