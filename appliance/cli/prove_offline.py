@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
         recording: Annotated[Path | None, typer.Argument(help="What the caller says.")] = None,
         negative_control: Annotated[
             bool,
-            typer.Option("--negative-control", help="Let one packet leave: the proof must fail."),
+            typer.Option("--negative-control", help="Try to leave: the proof must fail."),
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:

@@ -11,6 +11,9 @@ from appliance import logs
 from appliance.files import write_whole
 from appliance.settings import Settings
 
+PROBES = frozenset({"8.8.8.8 port 53", "2001:4860:4860::8888 port 53"})
+"""What libwebrtc, in LiveKit's client, asks the kernel for a route to; it cannot be told not to."""
+WHY_PROBE = "known: libwebrtc finds this machine's own address by it, and sends nothing"
 _FOLDER = "proofs"
 _NAME = "offline-*.json"
 _log = logs.get(__name__)
@@ -34,7 +37,7 @@ class Proof:
     calls_traced: int = 0
     attempts: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    """What the seal refused, so that it was never tried: libwebrtc asks for its own address so."""
+    """What the seal refused, so that the kernel was never asked."""
     stun: list[str] = field(default_factory=list)
     call: dict[str, Any] = field(default_factory=dict)
     switched: str = ""
@@ -42,14 +45,19 @@ class Proof:
     pages: int = 0
     """Pages of the panel that were looked at."""
     negative_control: bool = False
-    """Whether one packet was sent on purpose, so that the proof must fail."""
+    """Whether programs tried to leave on purpose, so that the proof must fail."""
     problem: str = ""
+
+    @property
+    def unexpected(self) -> list[str]:
+        """What was refused and has no known cause: somebody tried to leave."""
+        return [one for one in self.refused if one not in PROBES]
 
     @property
     def holds(self) -> bool:
         """Whether a call was answered and nothing tried to leave."""
         answered = bool(self.call) and all(turn["answered"] for turn in self.call["turns"])
-        return answered and not (self.attempts or self.stun or self.problem)
+        return answered and not (self.attempts or self.unexpected or self.stun or self.problem)
 
 
 def proof_from(text: str) -> Proof:
@@ -110,7 +118,8 @@ def lines(proof: Proof) -> list[str]:
         f"panel pages read  {proof.pages}",
         f"attempts          {len(proof.attempts)}",
         *[f"  {attempt}" for attempt in proof.attempts],
-        f"refused before    {', '.join(proof.refused) or 'none'} (by native/seal.c)",
+        f"refused before    {len(proof.refused)} (by native/seal.c, before the kernel was asked)",
+        *[f"  {one} ({WHY_PROBE if one in PROBES else 'UNEXPECTED'})" for one in proof.refused],
         f"public STUN/TURN  {', '.join(proof.stun) or 'none'}",
         *([f"problem           {proof.problem}"] if proof.problem else []),
         verdict,

@@ -79,6 +79,7 @@ def test_one_packet_makes_it_fail(life: Life) -> None:
     assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
     assert "attempts          1" in done.stdout
     assert "port 9 (not this machine)" in done.stdout
+    assert "203.0.113.7 port 9 (UNEXPECTED)" in done.stdout
     assert "problem" not in done.stdout
     assert left(life) == ""
     life.until_ready()

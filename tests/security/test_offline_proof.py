@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.proof.proving import prove
+from appliance.proof.traced import PUBLIC
 from appliance.settings import Settings
 from tests.box import PROGRAMS
 from tests.results import note
@@ -18,6 +19,8 @@ def test_a_whole_call_stays_on_the_box() -> None:
     assert proof.holds, proof
     assert set(PROGRAMS) <= set(proof.programs)
     assert proof.attempts == []
+    # LiveKit's client must have been there to ask, or its known question proves nothing.
+    assert "8.8.8.8 port 53" in proof.refused
     assert proof.seconds_after_call >= 35
     assert "gave way to" in proof.switched
     assert proof.pages >= 12
@@ -25,10 +28,11 @@ def test_a_whole_call_stays_on_the_box() -> None:
     assert "paris" in proof.call["turns"][0]["answered"].lower()
 
 
-def test_one_packet_makes_it_fail() -> None:
+def test_one_packet_and_one_refusal_make_it_fail() -> None:
     proof = prove(Settings(), negative_control=True)
     assert not proof.holds
     assert not proof.problem
     assert proof.call["turns"][0]["answered"]
     assert len(proof.attempts) == 1
     assert "10.99.0.2 port 9" in proof.attempts[0]
+    assert proof.unexpected == [f"{PUBLIC} port 9"]

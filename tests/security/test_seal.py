@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from appliance.proof.reports import Proof
+from appliance.proof.traced import PUBLIC
 from appliance.settings import SEAL_LIBRARY, sealed_environment
 
 pytestmark = pytest.mark.security
@@ -41,6 +44,19 @@ def _outcome(address: str, call: str) -> tuple[str, bool]:
 def test_public_addresses_are_refused(address: str, call: str) -> None:
     assert SEAL_LIBRARY.is_file()
     assert _outcome(address, call) == ("ENETUNREACH", False)
+
+
+def test_the_control_of_the_proof_is_refused_and_makes_it_fail(tmp_path: Path) -> None:
+    log = tmp_path / "refused.txt"
+    subprocess.run(
+        [sys.executable, "-m", "appliance.proof.traced", "127.0.0.1", "this"],
+        env=sealed_environment() | {"EARSHOT_SEAL_LOG": str(log)}, check=True, capture_output=True,
+    )  # fmt: skip
+    refused = log.read_text().splitlines()
+    assert refused == [f"{PUBLIC} port 9"]
+    call = {"turns": [{"heard": "Who?", "answered": "I."}]}
+    assert Proof("2026-11-20", "0.1.0", call=call).holds
+    assert not Proof("2026-11-20", "0.1.0", call=call, refused=refused).holds
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])

@@ -15,6 +15,7 @@ from appliance.settings import Settings
 from tests.panel_app import box_settings, running_panel
 
 pytestmark = pytest.mark.unit
+PROBES = ["2001:4860:4860::8888 port 53", "8.8.8.8 port 53"]
 TURN = {"heard": "What is <b>France</b>?", "answered": "Paris."}
 
 
@@ -24,7 +25,7 @@ def proof(**changes: Any) -> Proof:
         "date": "2026-11-20T09:30:00+00:00", "version": "0.1.0", "kind": "image",
         "image": "earshot:0.1.0-cpu", "digest": "sha256:ab12", "programs": ["livekit", "panel"],
         "seconds_watched": 140, "seconds_after_call": 61, "calls_traced": 9000,
-        "call": {"turns": [TURN]}, "switched": "whisper-tiny.en gave way to whisper-base", "pages": 17,
+        "refused": PROBES, "call": {"turns": [TURN]}, "switched": "whisper-tiny.en gave way to whisper-base", "pages": 17,
     }  # fmt: skip
     return Proof(**(values | changes))
 
@@ -58,6 +59,9 @@ def test_reports_of_other_versions_are_read() -> None:
     [
         ({}, True),
         ({"attempts": ["process 3: connect to 9.9.9.9"]}, False),
+        ({"refused": []}, True),
+        ({"refused": [*PROBES, "9.9.9.9 port 53"]}, False),
+        ({"refused": ["8.8.8.8 port 443"]}, False),
         ({"stun": ["stun:stun.l.google.com:19302"]}, False),
         ({"problem": "The box died."}, False),
         ({"call": {}}, False),
@@ -74,6 +78,16 @@ async def test_a_proof_is_shown_as_what_it_is(
         home = (await panel.http.get("/")).text
         told = (await panel.http.get("/api/v1/proof")).json()
     assert told["holds"] is holds
+    refused = proof(**changes).refused
+    assert told["refused"] == refused
+    assert told["unexpected"] == [one for one in refused if one not in PROBES]
+    for one in refused:
+        known = one in PROBES
+        (said,) = (line for line in lines(proof(**changes)) if line.startswith(f"  {one} "))
+        assert ("libwebrtc" in said, "UNEXPECTED" in said) == (known, not known)
+        assert one in page
+    assert ("libwebrtc" in page) is any(one in PROBES for one in refused)
+    assert ("a program tried" in page.lower()) is bool(told["unexpected"])
     assert ("0 attempts to reach an address" in page) is holds
     assert ("Nothing leaves this machine" in home) is holds
     assert ("failed" in home) is not holds

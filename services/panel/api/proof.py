@@ -40,6 +40,9 @@ class ProofView(_Row):
     calls_traced: int = Field(description="System calls that could send something, all looked at.")
     attempts: list[str] = Field(description="Tries to reach an address outside the box.")
     refused: list[str] = Field(description="What the box's own seal refused before it was tried.")
+    unexpected: list[str] = Field(
+        description="Those of `refused` without a known cause: the proof fails for each."
+    )
     stun: list[str] = Field(description="Public STUN and TURN servers that callers were told of.")
     exchanges: list[Exchange]
     switched: str = Field(
@@ -73,6 +76,6 @@ def _view(proof: Proof | None) -> ProofView | None:
         digest=proof.digest, holds=proof.holds, programs=proof.programs,
         seconds_watched=proof.seconds_watched, seconds_after_call=proof.seconds_after_call,
         calls_traced=proof.calls_traced, attempts=proof.attempts, refused=proof.refused,
-        stun=proof.stun, exchanges=exchanges, switched=proof.switched, pages=proof.pages,
-        problem=proof.problem,
+        unexpected=proof.unexpected, stun=proof.stun, exchanges=exchanges,
+        switched=proof.switched, pages=proof.pages, problem=proof.problem,
     )  # fmt: skip
