@@ -25,9 +25,18 @@ _DOCKER = r"""#!/usr/bin/env bash
 set -u
 state=@STATE@
 printf '%s\n' "$*" >>"$state/calls"
-image() { printf '%s/images/%s' "$state" "${1//\//_}"; }
+image() {
+  local one
+  for one in "$state"/images/*; do
+    [[ $1 == id-* && -f $one ]] || continue
+    if [ "$1" = "id-$(sha256sum <"$one" | cut -c 1-64)" ]; then printf '%s' "$one" && return; fi
+  done
+  printf '%s/images/%s' "$state" "${1//\//_}"
+}
 line() { sed -n "${2}p" "$(image "$1")"; }
 tag() { printf '%s' "${EARSHOT_IMAGE:-$(sed -n 's/^EARSHOT_IMAGE=//p' .env 2>/dev/null | tail -n 1)}"; }
+# As a power cut right after this step.
+ended() { [ ! -e "$state/kill-$1" ] || { rm "$state/kill-$1" && kill -9 "$PPID"; }; }
 case "$1 ${2:-}" in
   "image inspect")
     for last; do :; done
@@ -35,7 +44,7 @@ case "$1 ${2:-}" in
     case "$*" in
       *RootFS*) line "$last" 2 ;;
       *Config.Env*) echo APPLIANCE_GPU=off ;;
-      *.Id*) sha256sum <"$(image "$last")" ;;
+      *.Id*) echo "id-$(sha256sum <"$(image "$last")" | cut -c 1-64)" ;;
     esac
     ;;
   "run --rm")
@@ -49,11 +58,15 @@ case "$1 ${2:-}" in
     [ ! -e "$state/rebuilt" ] || echo anew >>"$(image "$2")"
     ;;
   "load --input")
+    [ ! -e "$state/load-hook" ] || "$state/load-hook"
     gzip -dc "$3" >"$state/loaded" || exit 1
     head -n 3 "$state/loaded" >"$(image "$(tail -n 1 "$state/loaded")")"
     [ ! -e "$state/swapped" ] || sed -i 2s/.*/sha256:other/ "$(image "$(tail -n 1 "$state/loaded")")"
     ;;
-  "tag "*) [ -f "$(image "$2")" ] && cp "$(image "$2")" "$(image "$3")" ;;
+  "tag "*)
+    ended before-tag
+    cp "$(image "$2")" "$state/tagged" && mv "$state/tagged" "$(image "$3")"
+    ;;
   "create "*) echo container ;;
   "cp "*)
     case "$2" in
@@ -61,7 +74,12 @@ case "$1 ${2:-}" in
       *) echo '{}' >"$3" ;;
     esac
     ;;
-  "inspect --format") cat "$state/health" ;;
+  "inspect --format")
+    case "$*" in
+      *.Image*) cat "$state/box-image" ;;
+      *) cat "$state/health" ;;
+    esac
+    ;;
   "compose "*)
     case "$*" in
       *"config --images"*) tag; echo ;;
@@ -70,15 +88,25 @@ case "$1 ${2:-}" in
         [ ! -e "$state/no-up" ] || exit 1
         line "$(tag)" 2 >"$state/box"
         line "$(tag)" 3 >"$state/health"
-        [ ! -e "$state/kill" ] || { rm "$state/kill"; kill -9 "$PPID"; }
+        tag >"$state/box-image"
+        ended up
         ;;
       *" stop"*) rm -f "$state/box" ;;
       *"models import"*)
         cat >"$state/imported.tar"
         [ ! -e "$state/no-import" ] || exit 1
         ;;
-      *"database keep"*) [ ! -e "$state/no-keep" ] && line "$(tag)" 1 >"$state/kept" ;;
-      *"database put-back"*) line "$(tag)" 1 >"$state/back" ;;
+      *"database kind"*) if [ -e "$state/server" ]; then echo server; else echo file; fi ;;
+      *"database keep"*)
+        [ ! -e "$state/no-keep" ] || exit 1
+        [ ! -e "$state/empty" ] || { echo "nothing: there is no database yet" && exit; }
+        line "$(tag)" 1 >"$state/kept" && echo "kept: the database is copied"
+        ;;
+      *"database put-back"*)
+        line "$(tag)" 1 >"$state/back"
+        ended put-back
+        ;;
+      *"database drop"*) ended drop ;;
     esac
     ;;
 esac

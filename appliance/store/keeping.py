@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from appliance.errors import ApplianceError, NotFound, Refused
@@ -15,6 +15,8 @@ from appliance.store.copying import copy
 from appliance.store.engine import sqlite_path
 
 KEPT_NAME = "before-update.db"
+# What a newer version wrote after it was ready: nobody but the owner may throw it away.
+ASIDE_NAME = "after-update.db"
 
 
 @contextmanager
@@ -50,8 +52,7 @@ def keep(url: str, folder: Path) -> bool:
     drop(folder)
     if not path.exists():
         return False
-    draft = folder / f".{KEPT_NAME}"
-    draft.unlink(missing_ok=True)
+    draft = _draft(folder)
     try:
         copy(url, draft)
         _check(draft)
@@ -67,8 +68,13 @@ def keep(url: str, folder: Path) -> bool:
     return True
 
 
-def put_back(url: str, folder: Path) -> None:
+def put_back(url: str, folder: Path, *, aside: bool = False) -> None:
     """Put the kept copy in the database's place. Within ``box_down``.
+
+    Args:
+        url: the database's.
+        folder: where the copy is, the data folder.
+        aside: keep what is in its place, under ``ASIDE_NAME`` in that folder.
 
     Raises:
         NotFound: no copy is kept.
@@ -80,6 +86,12 @@ def put_back(url: str, folder: Path) -> None:
         raise NotFound("nothing_kept", "No database of before an update is kept here.")
     try:
         _check(kept)
+        if aside:
+            # Also where this was cut off between the two: SQLite finds a log by its database's name.
+            for suffix in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    newer = path.with_name(path.name + suffix)
+                    newer.replace(folder / f"{ASIDE_NAME}{suffix}")
         # The newer version's write-ahead log must not be played into the older database.
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -95,7 +107,17 @@ def put_back(url: str, folder: Path) -> None:
 
 def drop(folder: Path) -> None:
     """Delete the kept copy: it holds calls that a purge would not find."""
-    (folder / KEPT_NAME).unlink(missing_ok=True)
+    for copied in (folder / KEPT_NAME, _draft(folder)):
+        copied.unlink(missing_ok=True)
+
+
+def is_file(url: str) -> bool:
+    """Whether the database is a file, which can be copied."""
+    return sqlite_path(url) is not None
+
+
+def _draft(folder: Path) -> Path:
+    return folder / f".{KEPT_NAME}"
 
 
 def _file_of(url: str) -> Path:

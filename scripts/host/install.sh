@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=scripts/host/verify.sh
 . "$(dirname "${BASH_SOURCE[0]}")/verify.sh"
 
-TOOLS=(base64 basename cat chmod cp cut dirname head mkdir mktemp mv od rm sha256sum sleep sort ssh-keygen tail tar)
+TOOLS=(base64 cat chmod cp cut dirname head mkdir mktemp mv od rm sha256sum sleep sort ssh-keygen tail tar)
 
 main() {
   local signer="" into=/opt/earshot wait_s=900 bundle given=""
@@ -28,10 +28,10 @@ main() {
   # Who installed here before is who may install again.
   if [ -z "$signer" ] && [ -f "$into/signer.pub" ]; then signer=$into/signer.pub; fi
   verify_bundle "$bundle" "$signer"
-  # From here on everything in the bundle is what its signer made.
+  # From here on everything in this copy is what its signer made.
   # shellcheck source=scripts/host/installing.sh
-  . "$bundle/scripts/host/installing.sh"
-  read_manifest "$bundle"
+  . "$checked/scripts/host/installing.sh"
+  read_manifest "$checked"
   mkdir -p -- "$into" 2>/dev/null && into=$(cd "$into" && pwd -P) && [ -w "$into" ] ||
     die "The folder $into cannot be made or written: run this as root, or choose another with --into."
   place "$bundle" "$into" "${given:+$signed_by}"
@@ -67,7 +67,7 @@ place() { # bundle, folder, who signed it if it was told: the files of the box's
   fi
   rm -rf -- "$into/.new" "$into/.old"
   mkdir -- "$into/.new" "$into/.old"
-  copy_placed "$1" "$into/.new" || die "The files could not be copied to $into: is its disk full?"
+  copy_placed "$checked" "$into/.new" || die "The files could not be copied to $into: is its disk full?"
   swap_placed "$into/.new" "$into/.old" || die "The files in $into could not be replaced."
   rm -rf -- "$into/.new" "$into/.old"
   keep_setting EARSHOT_IMAGE "$tag"

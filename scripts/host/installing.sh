@@ -1,8 +1,8 @@
 # What install.sh and `update` share, once a bundle is known to be good. Sourced after verify.sh and
 # lib.sh; ROOT is the folder of the box.
 # shellcheck shell=bash
-# Who sources this uses what is set here:
-# shellcheck disable=SC2034
+# Who sources this uses what is set here, and has verified a bundle before:
+# shellcheck disable=SC2034,SC2154
 
 # What of a bundle lies in the box's folder. The image and the models go to Docker.
 PLACED=(docker-compose.yml docker-compose.cpu.yml docker-compose.bridge.yml scripts LICENSE NOTICE
@@ -37,22 +37,27 @@ load_image() { # folder: the image under its tag
   note "Loading the image $tag: this takes a minute or more."
   docker load --input "$1/image.tar.gz" >/dev/null ||
     die "Docker did not take the image: look at its free disk space (docker system df)."
-  [ "$(image_mark "$tag")" = "$mark" ] ||
+  [ "$(image_mark "$tag")" = "$mark" ] || {
+    # Nobody shall start it later.
+    docker image rm "$tag" >/dev/null 2>&1 || true
     die "What Docker loaded under $tag is not the image that the manifest names."
+  }
 }
 
 # The box's own command in a container of its own, with the box's volumes.
 box_tool() { compose run --rm -T --no-deps --entrypoint appliance earshot "$@"; }
 
-import_models() { # folder: the models that lie beside the image
-  local path ids="" files=()
-  for path in "$1"/models/*/*; do
-    [ ! -f "$path" ] || files+=("${path#"$1/models/"}")
-  done
+import_models() { # folder of the bundle that was verified: the models that lie beside the image
+  local name ids="" files=()
+  while read -r _ name || [ -n "$name" ]; do
+    if [[ $name != models/*/* ]]; then continue; fi
+    name=${name#models/}
+    files+=("$name")
+    [[ "$ids " == *" ${name%%/*} "* ]] || ids+=" ${name%%/*}"
+  done <"$work/list"
   [ ${#files[@]} -gt 0 ] || return 0
-  for path in "$1"/models/*/; do ids+=" $(basename "$path")"; done
   note "Installing the models$ids."
-  tar -C "$1/models" -cf - models.json "${files[@]}" | box_tool models import
+  tar -cf - -C "$checked/models" models.json -C "$(cd "$1" && pwd)/models" -- "${files[@]}" | box_tool models import
 }
 
 copy_placed() { # folder, to

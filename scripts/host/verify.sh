@@ -120,9 +120,9 @@ ask_for_signer() { # nobody has said whose key it must be: shows it and waits fo
 
 # ---- the files -----------------------------------------------------------------------------
 
-check_files() { # folder whose signature is good: each file is the listed one, and no other is there
+check_files() { # folder whose signature is good: each file is the listed one, and nothing else is there
   local line name entry said
-  local -A listed=()
+  local -A listed=() parents=()
   while IFS= read -r line || [ -n "$line" ]; do
     [[ $line =~ ^[0-9a-f]{64}\ \ ([A-Za-z0-9][A-Za-z0-9._+~@=,:/-]*)$ ]] ||
       die "The list of files in $1 has a line that is none.$NOTHING"
@@ -132,6 +132,11 @@ check_files() { # folder whose signature is good: each file is the listed one, a
     esac
     [ -z "${listed[$name]:-}" ] || die "The list of files in $1 names $name twice.$NOTHING"
     listed[$name]=1
+    entry=$name
+    while [[ $entry == */* ]]; do
+      entry=${entry%/*}
+      parents[$entry]=1
+    done
   done <"$work/list"
   if [ -z "${listed[manifest.json]:-}" ] || [ -z "${listed[install.sh]:-}" ]; then
     die "The list of files in $1 is not a bundle's.$NOTHING"
@@ -139,19 +144,34 @@ check_files() { # folder whose signature is good: each file is the listed one, a
   shopt -s globstar dotglob nullglob
   for entry in "$1"/**; do
     name=${entry#"$1"/}
-    if [ -L "$entry" ]; then die "$name in $1 is a link, and a bundle has none.$NOTHING"; fi
-    if [ -d "$entry" ] || [ "$name" = "$LIST" ] || [ "$name" = "$SIGNATURE" ]; then continue; fi
-    [ -n "${listed[$name]:-}" ] ||
-      die "$name lies in $1 and is not in its signed list: take it away, and ask where it came from.$NOTHING"
+    if [ -L "$entry" ]; then die "${name@Q} in $1 is a link, and a bundle has none.$NOTHING"; fi
+    if [ -z "$name" ] || [ "$name" = "$LIST" ] || [ "$name" = "$SIGNATURE" ]; then continue; fi
+    if [ -d "$entry" ]; then
+      [ -z "${parents[$name]:-}" ] || continue
+    elif [ -n "${listed[$name]:-}" ]; then
+      continue
+    fi
+    die "${name@Q} lies in $1 and is not in its signed list: take it away, and ask where it came from.$NOTHING"
   done
   shopt -u globstar dotglob nullglob
   for name in "${!listed[@]}"; do
     [ -f "$1/$name" ] || die "$name is missing in $1: copy the bundle again.$NOTHING"
   done
-  if ! said=$(cd "$1" && LC_ALL=C sha256sum --check --strict --quiet "$work/list" 2>/dev/null); then
-    name=${said%%$'\n'*}
-    die "${name%%: FAILED*} in $1 is not what was signed: its SHA-256 is wrong.$NOTHING"
-  fi
+  checked=$work/checked
+  mkdir -- "$checked"
+  while read -r line name || [ -n "$name" ]; do
+    case $name in
+      image.tar.gz | sources/* | models/*/*) entry=$1 ;;
+      *)
+        # The stick is another's until it is pulled out: what is used later is the copy that is hashed.
+        entry=$checked
+        mkdir -p -- "$(dirname -- "$checked/$name")"
+        cp -- "$1/$name" "$checked/$name" || die "$name in $1 could not be read: copy the bundle again.$NOTHING"
+        ;;
+    esac
+    said=$(sha256sum -- "$entry/$name") && [ "${said%% *}" = "$line" ] ||
+      die "$name in $1 is not what was signed: its SHA-256 is wrong.$NOTHING"
+  done <"$work/list"
   file_count=${#listed[@]}
 }
 
@@ -167,6 +187,8 @@ manifest_field() { # folder, name: a text of the manifest's own part, before its
   die "manifest.json in $1 does not say $2."
 }
 
+# Sets `checked`: a copy of all but image, sources and models. The image is what the manifest names
+# once Docker has it, and the box compares each model with the list in that copy.
 verify_bundle() { # folder, file of the signer's public key or "": all of it, or the script ends here
   local wanted=""
   [ -d "$1" ] || die "There is no folder $1."

@@ -6,10 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from appliance.cli import build
-from appliance.errors import ApplianceError, NotFound, Refused
+from appliance.errors import ApplianceError, Refused
 from appliance.settings import Settings
 from appliance.store import Store, keeping, upgrade
 from tests import catalogues as make
@@ -46,7 +47,7 @@ def said(settings: Settings) -> set[str]:
 
 def test_the_way_back_brings_what_was_there_and_nothing_newer(settings: Settings) -> None:
     a_call(settings, "before")
-    assert command("keep").stdout == "The database is copied.\n"
+    assert command("keep").stdout == "kept: the database is copied\n"
     copy = settings.data_dir / keeping.KEPT_NAME
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     a_call(settings, "after")
@@ -60,15 +61,41 @@ def test_the_way_back_brings_what_was_there_and_nothing_newer(settings: Settings
 def test_after_an_update_the_copy_goes(settings: Settings) -> None:
     a_call(settings, "before")
     command("keep")
+    # As a copy that was cut off leaves it.
+    (settings.data_dir / f".{keeping.KEPT_NAME}").write_bytes(b"half")
     command("drop")
-    assert not (settings.data_dir / keeping.KEPT_NAME).exists()
-    assert isinstance(command("put-back").exception, NotFound)
+    assert not list(settings.data_dir.glob("*before-update*"))
     assert said(settings) == {"before"}
 
 
+def test_a_way_back_that_was_gone_already_may_be_gone_again(settings: Settings) -> None:
+    a_call(settings, "before")
+    command("keep")
+    for _ in range(2):
+        assert command("put-back", "--aside").exit_code == 0
+        assert said(settings) == {"before"}
+
+
+@pytest.mark.parametrize("moved", ["", "appliance.db"])
+def test_what_the_newer_version_wrote_is_set_aside(settings: Settings, moved: str) -> None:
+    a_call(settings, "before")
+    command("keep")
+    a_call(settings, "after")
+    aside = settings.data_dir / keeping.ASIDE_NAME
+    if moved:
+        # As it is after a cut-off in the middle.
+        (settings.data_dir / moved).rename(aside)
+    told = command("put-back", "--aside").stdout
+    assert str(aside) in told
+    assert said(settings) == {"before"}
+    settings.database_url = SecretStr(f"sqlite:///{aside}")
+    assert said(settings) == {"before", "after"}
+
+
 def test_a_box_that_never_ran_has_nothing_to_keep(settings: Settings) -> None:
-    assert command("keep").stdout == "There is no database yet.\n"
+    assert command("keep").stdout == "nothing: there is no database yet\n"
     assert not (settings.data_dir / "appliance.db").exists()
+    assert command("kind").stdout == "file\n"
 
 
 @pytest.mark.parametrize("noun", ["keep", "put-back"])
@@ -99,6 +126,7 @@ def test_a_server_is_not_copied_and_the_way_round_is_told(
     values = {**settings.model_dump(), "database_url": "postgresql+psycopg://a@b/c"}
     other = Settings.model_validate(values)
     monkeypatch.setattr("appliance.settings.load_settings", lambda: other)
+    assert command("kind").stdout == "server\n"
     refused = command("keep").exception
     assert isinstance(refused, Refused)
     assert "--without-copy" in refused.hint

@@ -241,7 +241,7 @@ def test_an_update_keeps_the_way_back_until_the_new_version_is_ready(box: Box) -
     done = box.update(box.second())
     assert done.returncode == 0, done.stderr
     assert order(
-        box.docker.calls, "tag earshot:1.0 earshot:before-update", "load", "models import", " stop",
+        box.docker.calls, " earshot:before-update", "load", "models import", " stop",
         "database keep", " up ", "inspect", "database drop",
     )  # fmt: skip
     assert (box.docker.state / "kept").read_text() == "1.0\n"
@@ -333,8 +333,8 @@ def test_an_interrupted_update_is_taken_back_by_itself(box: Box) -> None:
 
 
 def test_an_update_that_was_cut_off_is_taken_back_when_asked(box: Box) -> None:
-    second = box.second()
-    box.docker.flag("kill")
+    second = box.second("exited none 0 70")
+    box.docker.flag("kill-up")
     assert box.update(second).returncode == -9
     assert box.runs == "sha256:two"
     refused = box.update(second)
@@ -344,6 +344,135 @@ def test_an_update_that_was_cut_off_is_taken_back_when_asked(box: Box) -> None:
     assert done.returncode == 0, done.stderr
     assert box.is_as_before()
     assert (box.docker.state / "back").read_text() == "1.0\n"
+
+
+def test_an_update_that_was_cut_off_when_it_was_up_is_finished(box: Box) -> None:
+    second = box.second(key=(stranger := make_key(box.root.parent / "stranger")))
+    box.docker.flag("kill-up")
+    assert box.update("--signer", f"{stranger}.pub", second).returncode == -9
+    done = box.update("--roll-back")
+    assert done.returncode == 0, done.stderr
+    assert "the update is finished" in done.stdout
+    assert not any("put-back" in call or " stop" in call for call in box.docker.calls)
+    assert any("database drop" in call for call in box.docker.calls)
+    assert box.runs == "sha256:two"
+    assert box.set_image == f"EARSHOT_IMAGE={NEW}"
+    assert not (box.root / ".update").exists()
+    signer = (box.root / "signer.pub").read_text().split()
+    assert signer == stranger.with_name("stranger.pub").read_text().split()[:2]
+
+
+def test_what_a_newer_version_wrote_before_it_fell_is_set_aside(box: Box) -> None:
+    box.docker.flag("kill-up")
+    box.update(box.second())
+    (box.docker.state / "health").write_text("exited none 0 70\n")
+    assert box.update("--roll-back").returncode == 0
+    assert any("database put-back --aside" in call for call in box.docker.calls)
+    assert box.is_as_before()
+
+
+def test_a_version_that_never_came_up_leaves_no_second_database(box: Box) -> None:
+    box.update("--wait", "1", box.second(BROKEN))
+    put_back = next(call for call in box.docker.calls if "put-back" in call)
+    assert "--aside" not in put_back
+
+
+def test_an_update_that_was_cut_off_at_its_last_step_is_never_taken_back(box: Box) -> None:
+    box.docker.flag("kill-drop")
+    assert box.update(box.second()).returncode == -9
+    # Even if the box is down by now: its copy of the database may be gone.
+    (box.docker.state / "health").write_text("exited none 0 70\n")
+    done = box.update("--roll-back")
+    assert done.returncode == 0, done.stderr
+    assert not any("put-back" in call for call in box.docker.calls)
+    assert box.set_image == f"EARSHOT_IMAGE={NEW}"
+    assert not (box.root / ".update").exists()
+
+
+def test_a_way_back_that_was_cut_off_is_gone_again(box: Box) -> None:
+    box.docker.flag("kill-put-back")
+    assert box.update("--wait", "1", box.second(BROKEN)).returncode == -9
+    assert box.runs == ""
+    done = box.update("--roll-back")
+    assert done.returncode == 0, done.stderr
+    assert box.is_as_before()
+
+
+def test_where_there_is_no_database_none_is_put_back(box: Box) -> None:
+    box.docker.flag("empty")
+    assert box.update("--wait", "1", box.second(BROKEN)).returncode == 1
+    assert not any("put-back" in call for call in box.docker.calls)
+    assert box.is_as_before()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_journal_without_a_word_is_no_obstacle(box: Box, back: bool) -> None:
+    second = box.second()
+    (box.root / ".update/old").mkdir(parents=True)
+    if back:
+        done = box.update("--roll-back")
+        assert "nothing had to be put back" in done.stdout
+        assert done.returncode == 0
+        assert box.is_as_before()
+    assert box.update(second).returncode == 0
+    assert box.runs == "sha256:two"
+
+
+def test_the_image_of_an_update_before_is_not_taken_for_the_present_one(box: Box) -> None:
+    assert box.update(box.second()).returncode == 0
+    third = box.root.parent / "third"
+    shutil.copytree(box.bundles.first, third)
+    repack(third, box.bundles.key, "3.0", "sha256:three", HEALTHY)
+    # earshot:before-update is still version 1.0.
+    box.docker.flag("kill-before-tag")
+    assert box.update(third).returncode == -9
+    done = box.update("--roll-back")
+    assert "2.0 was not touched" in done.stdout
+    assert (box.docker.state / "images" / NEW).read_text().startswith("2.0\n")
+
+
+def test_nothing_is_rolled_back_under_a_running_update(box: Box) -> None:
+    command = (box.root / "scripts/appliance", "update", box.second("running starting 0 0"))
+    with start(box.docker, *command) as process:
+        until(lambda: box.runs == "sha256:two", what="the new version")
+        done = call(box.docker, box.root / "scripts/appliance", "update", "--roll-back")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert done.returncode == 1
+    assert "under way" in done.stderr
+    assert box.is_as_before()
+
+
+def test_a_box_with_a_database_server_is_told_before_it_is_stopped(box: Box) -> None:
+    box.docker.flag("server")
+    second = box.second()
+    done = box.update(second)
+    assert done.returncode == 1
+    assert "--without-copy" in done.stderr
+    assert not any(call.startswith(("load", "tag")) or " stop" in call for call in box.docker.calls)
+    assert box.is_as_before()
+    assert box.update("--without-copy", second).returncode == 0
+
+
+def test_a_failed_update_without_a_copy_says_that_the_dump_is_needed(box: Box) -> None:
+    done = box.update("--without-copy", "--wait", "1", box.second(BROKEN))
+    assert done.returncode == 1
+    assert "needs your dump of before" in done.stdout
+    assert box.is_as_before()
+
+
+def test_a_box_that_is_ill_anyway_is_put_back_once_and_keeps_later_settings(box: Box) -> None:
+    image = box.docker.state / "images" / TAG
+    image.write_text(image.read_text().replace(HEALTHY, "running unhealthy 0 0"))
+    second = box.second(BROKEN)
+    with (box.root / ".env").open("a") as env:
+        env.write("APPLIANCE_FRONT__HTTPS_PORT=9443\n")
+    done = box.update("--wait", "1", second)
+    assert done.returncode == 1
+    assert "did not become ready" in done.stderr
+    assert box.is_as_before()
+    assert "APPLIANCE_FRONT__HTTPS_PORT=9443" in (box.root / ".env").read_text()
+    assert "No update was cut off" in box.update("--roll-back").stderr
 
 
 def test_the_same_bundle_again_changes_nothing(box: Box) -> None:
