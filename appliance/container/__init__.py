@@ -20,9 +20,10 @@ def hold(settings: Settings) -> int:
     """
     saying = Saying(settings)
     losses = Losses(settings.data_dir / "gpu_losses")
-    keeper = Keeper(settings, saying, losses)
+    given_up = losses.verdict()
+    keeper = Keeper(settings, saying, losses, watches_gpu=not given_up)
     saying.opening()
-    wish = Wish(is_patient=True, without_models=losses.verdict(), lost=keeper.look)
+    wish = Wish(is_patient=True, without_models=given_up, lost=keeper.look)
     try:
         return start(settings, detach=False, report=saying, wish=wish)
     except Interrupted:

@@ -21,13 +21,17 @@ _GONE = ("absent", "lost", "refused", "driver_mismatch")
 
 @dataclass
 class Keeper:
-    """Asked again and again; looks every few seconds."""
+    """Asked again and again; looks every few seconds.
+
+    ``watches_gpu`` is false where the GPU was given up: no model is on it, so a loss is no reason to end.
+    """
 
     settings: Settings
     saying: Saying
     losses: Losses
     read: Callable[[], Gpu] = field(default_factory=lambda: GpuReader().read)
     clock: Callable[[], float] = time.monotonic
+    watches_gpu: bool = True
     _due: float = 0.0
     _had_gpu: bool = False
     _misses: int = 0
@@ -37,7 +41,8 @@ class Keeper:
         if self.clock() < self._due:
             return ""
         self.saying.changes(self._status())
-        why = self._lost_gpu() if self.settings.gpu == "required" else ""
+        looks = self.watches_gpu and self.settings.gpu == "required"
+        why = self._lost_gpu() if looks else ""
         self._due = self.clock() + EVERY_S
         return why
 

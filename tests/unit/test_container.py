@@ -169,6 +169,34 @@ def test_after_three_losses_in_ten_minutes_the_gpu_is_not_tried_again(
     assert Losses(path, clock).verdict() == ""
 
 
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("lost_before", [0, MOST])
+def test_a_gpu_that_was_given_up_may_come_and_go(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, lost_before: int
+) -> None:
+    for _ in range(lost_before):
+        Losses(settings.data_dir / "gpu_losses").add()
+    readings = iter([HERE, HERE, GONE, GONE, GONE])
+    monkeypatch.setattr(GpuReader, "read", lambda _self: next(readings, GONE))
+    monkeypatch.setattr("appliance.container.keeping.EVERY_S", 0.0)
+    found = []
+
+    def started(*_: object, wish: Wish, **__: object) -> int:
+        found.append(wish.without_models)
+        found.extend(wish.lost() for _ in range(4))
+        return 0
+
+    monkeypatch.setattr(container, "start", started)
+    assert container.hold(settings) == 0
+    why, *said = found
+    if lost_before:
+        assert "lost 3 times within 10 minutes" in why
+        assert set(said) == {""}
+    else:
+        assert why == ""
+        assert any(said)
+
+
 def test_a_damaged_record_of_losses_counts_none(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "gpu_losses"
     path.write_text("yesterday\n")
