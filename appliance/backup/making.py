@@ -22,6 +22,7 @@ from appliance.preflight import LEAST_FREE_MB
 from appliance.settings import Settings
 from appliance.store.copying import calls_with_words, copy
 from appliance.store.engine import sqlite_path
+from appliance.store.keeping import DRAFT_NAME
 
 if TYPE_CHECKING:
     from pyrage import x25519
@@ -126,7 +127,14 @@ def alone(settings: Settings) -> Iterator[None]:
 
 
 def clear_drafts(settings: Settings) -> None:
-    """Remove an unsealed copy that an interrupted backup has left; unless one is being made."""
+    """Remove unsealed copies that an interrupted backup or update has left; the box runs.
+
+    Raises:
+        UnderWay: a backup is being made.
+    """
+    # An update copies while the box is down, so that this one has nobody any more.
+    for left in settings.data_dir.glob(f"{DRAFT_NAME}*"):
+        left.unlink(missing_ok=True)
     folder = settings.data_dir / _DRAFT
     if folder.exists():
         with alone(settings):

@@ -14,7 +14,7 @@ from appliance.settings import Settings
 NAMES = (
     "data_folder", "disk_space", "memory", "gpu", "clock", "file_descriptors", "socket_paths",
     "network", "media_address", "certificate", "ports", "programs", "models", "sealed_environment", "livekit",
-    "services", "backups",
+    "services", "backups", "update_copies",
 )  # fmt: skip
 
 log = logs.get(__name__)

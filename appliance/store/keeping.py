@@ -15,6 +15,7 @@ from appliance.store.copying import copy
 from appliance.store.engine import sqlite_path
 
 KEPT_NAME = "before-update.db"
+DRAFT_NAME = f".{KEPT_NAME}"
 # What a newer version wrote after it was ready: nobody but the owner may throw it away.
 ASIDE_NAME = "after-update.db"
 
@@ -52,7 +53,7 @@ def keep(url: str, folder: Path) -> bool:
     drop(folder)
     if not path.exists():
         return False
-    draft = _draft(folder)
+    draft = folder / DRAFT_NAME
     try:
         copy(url, draft)
         _check(draft)
@@ -107,17 +108,13 @@ def put_back(url: str, folder: Path, *, aside: bool = False) -> None:
 
 def drop(folder: Path) -> None:
     """Delete the kept copy: it holds calls that a purge would not find."""
-    for copied in (folder / KEPT_NAME, _draft(folder)):
+    for copied in (folder / KEPT_NAME, folder / DRAFT_NAME):
         copied.unlink(missing_ok=True)
 
 
 def is_file(url: str) -> bool:
     """Whether the database is a file, which can be copied."""
     return sqlite_path(url) is not None
-
-
-def _draft(folder: Path) -> Path:
-    return folder / f".{KEPT_NAME}"
 
 
 def _file_of(url: str) -> Path:
