@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,10 +93,24 @@ def test_the_machines_own_network_unless_it_is_asked_otherwise(folder: Path) -> 
     assert {(port["target"], port["protocol"]) for port in box["ports"]} == {
         (8080, "tcp"), (8443, "tcp"), (7881, "tcp"), (7999, "udp"),
     }  # fmt: skip
+    # Docker would also listen on IPv6, which a router may hand on from outside.
+    assert {port["host_ip"] for port in box["ports"]} == {"0.0.0.0"}  # noqa: S104
     assert box["environment"]["APPLIANCE_LIVEKIT__NODE_IP"] == "192.168.7.20"
     done = compose(folder, GPU, BRIDGE)
     assert done.returncode != 0
     assert "Set APPLIANCE_LIVEKIT__NODE_IP" in done.stderr
+
+
+def test_dockers_own_network_is_chosen_once_for_every_command(folder: Path) -> None:
+    told = (PROJECT_DIR / "docs" / "install.md").read_text().partition("On Docker's own network")[2]
+    files = re.findall(r"^    (COMPOSE_FILE=\S+)$", told, re.MULTILINE)
+    assert len(files) == 2
+    for line in files:
+        (folder / ".env").write_text(f"{line}\nAPPLIANCE_LIVEKIT__NODE_IP=192.168.1.20\n")
+        box = read(folder)["services"]["earshot"]
+        assert "network_mode" not in box
+        assert len(box["ports"]) == 4
+        assert ("deploy" in box) is (CPU not in line)
 
 
 def test_the_owners_settings_reach_the_container_but_not_its_folders(folder: Path) -> None:
