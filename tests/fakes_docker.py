@@ -36,7 +36,7 @@ image() {
 line() { sed -n "${2}p" "$(image "$1")"; }
 tag() { printf '%s' "${EARSHOT_IMAGE:-$(sed -n 's/^EARSHOT_IMAGE=//p' .env 2>/dev/null | tail -n 1)}"; }
 # As a power cut right after this step.
-ended() { [ ! -e "$state/kill-$1" ] || { rm "$state/kill-$1" && kill -9 "$PPID"; }; }
+ended() { [ ! -e "$state/kill-$1" ] || { rm "$state/kill-$1"; kill -9 "$PPID"; exit 1; }; }
 case "$1 ${2:-}" in
   "image inspect")
     for last; do :; done
@@ -58,7 +58,6 @@ case "$1 ${2:-}" in
     [ ! -e "$state/rebuilt" ] || echo anew >>"$(image "$2")"
     ;;
   "load --input")
-    [ ! -e "$state/load-hook" ] || "$state/load-hook"
     gzip -dc "$3" >"$state/loaded" || exit 1
     head -n 3 "$state/loaded" >"$(image "$(tail -n 1 "$state/loaded")")"
     [ ! -e "$state/swapped" ] || sed -i 2s/.*/sha256:other/ "$(image "$(tail -n 1 "$state/loaded")")"

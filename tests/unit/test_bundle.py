@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_create_refuses_what_it_cannot_make_in_one_sentence(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_what_lies_where_the_bundle_is_made_is_not_deleted(
+    original: Made, docker: Docker, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "new.partial/letter"
+    theirs.parent.mkdir()
+    theirs.write_text("dear")
+    done = call(
+        docker, original.project / "scripts/appliance", "bundle", "create", "--key", original.key,
+        "--image", TAG, "--out", tmp_path / "new",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "new.partial is there already" in done.stderr
+    assert theirs.read_text() == "dear"
+
+
 def test_an_image_that_changes_while_it_is_packed_is_not_shipped(
     original: Made, docker: Docker, tmp_path: Path
 ) -> None:
@@ -188,6 +204,10 @@ def _hidden(made: Made) -> None:
 
 def _missing(made: Made) -> None:
     (made.folder / "models/large/model.gguf").unlink()
+
+
+def _folder(made: Made) -> None:
+    (made.folder / "models/--checkpoint-action=exec=touch\n\x1b[2J").mkdir()
 
 
 def _link(made: Made) -> None:
@@ -239,6 +259,7 @@ def _list(line: str) -> Callable[[Made], None]:
         (_swap_and_resign, "signed by somebody else"),
         (_extra, "scripts/host/evil"),
         (_hidden, ".env"),
+        (_folder, "not in its signed list"),
         (_missing, "models/large/model.gguf is missing"),
         (_link, "is a link"),
         (_linked_folder, "is a link"),
@@ -264,8 +285,39 @@ def test_a_change_is_found_before_anything_is_loaded(
         assert done.returncode == 1
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
     assert docker.calls == []
     assert not into.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scripts/host/preflight", "scripts/host/installing.sh", "manifest.json", "docker-compose.yml",
+     "models/models.json"],
+)  # fmt: skip
+def test_what_is_changed_while_the_bundle_is_checked_is_not_used(
+    made: Made, docker: Docker, tmp_path: Path, name: str
+) -> None:
+    (made.folder / "scripts/host/prove-offline").write_text("#!/bin/sh\n")
+    (made.folder / "scripts/host/preflight").write_text("#!/bin/sh\n")
+    seal(made.folder, made.key)
+    # As a hand on a shared stick: once the last file is compared, one is another's.
+    real = shutil.which("sha256sum")
+    hook = docker.folder / "sha256sum"
+    hook.write_text(
+        f"""#!/bin/sh
+        {real} "$@" || exit
+        case $* in *--check*|*/verify.sh) echo evil >{made.folder / name} ;; esac
+        """
+    )
+    hook.chmod(0o755)
+    into = tmp_path / "box"
+    done = call(docker, "bash", made.folder / "install.sh", "--signer", made.signer, "--into", into)
+    assert (made.folder / name).read_text() == "evil\n"
+    assert done.returncode == 0, done.stderr
+    assert not any(path.read_bytes() == b"evil\n" for path in into.rglob("*") if path.is_file())
+    with tarfile.open(docker.state / "imported.tar") as archive:
+        assert b"evil" not in archive.extractfile("models.json").read()  # type: ignore[union-attr]
 
 
 def test_a_flipped_byte_in_the_installer_is_found_by_it_too(
