@@ -13,8 +13,6 @@ pytestmark = pytest.mark.unit
 
 DOCS = PROJECT_DIR / "docs"
 _COMMAND = re.compile(r"(docker (compose|run)|scripts/appliance|sudo (bash|/)|ip6?tables -)")
-    r"(docker|scripts/appliance|sudo|echo|ip6?tables) [\w$-]+ ?[-\w$\"']*$|.*>> \.env$"
-)
 
 
 def section(name: str, heading: str) -> str:
@@ -39,7 +37,8 @@ def test_the_firewall_lets_no_question_for_a_name_out(table: str) -> None:
         asked = f"-A EARSHOT -p {protocol} -m multiport --dports 53,853 -j REJECT"
         assert rule == asked.split()
     assert [rule[-1] for rule in kept[2:]] == ["RETURN", "RETURN", "RETURN", "REJECT"]
-    assert rules[-1] == ["-I", "OUTPUT", "-m", "owner", "--uid-owner", "10001", "-j", "EARSHOT"]
+    (jump,) = (rule for rule in rules if "OUTPUT" in rule)
+    assert jump == ["-I", "OUTPUT", "-m", "owner", "--uid-owner", "10001", "-j", "EARSHOT"]
 
 
 def test_a_key_that_is_its_owners_alone_can_be_read_by_the_container() -> None:
