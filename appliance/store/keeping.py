@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from appliance.errors import ApplianceError, NotFound, Refused
@@ -88,11 +89,10 @@ def put_back(url: str, folder: Path, *, aside: bool = False) -> None:
     try:
         _check(kept)
         if aside:
-            # Also where this was cut off between the two: SQLite finds a log by its database's name.
-            for suffix in ("", "-wal"):
-                with suppress(FileNotFoundError):
-                    newer = path.with_name(path.name + suffix)
-                    newer.replace(folder / f"{ASIDE_NAME}{suffix}")
+            if path.exists():
+                _make_room(folder / ASIDE_NAME)
+            # Also where this was cut off between database and log.
+            _move(path, folder / ASIDE_NAME)
         # The newer version's write-ahead log must not be played into the older database.
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -104,6 +104,20 @@ def put_back(url: str, folder: Path, *, aside: bool = False) -> None:
             "database_not_put_back", f"The database of before the update is still in {kept}.",
             "Look at the disk's free space, then try again.",
         ) from error  # fmt: skip
+
+
+def _make_room(aside: Path) -> None:
+    """What an earlier update set aside goes to the first free number."""
+    if aside.exists():
+        numbered = (aside.with_name(f"{aside.name}.{number}") for number in count(1))
+        _move(aside, next(path for path in numbered if not path.exists()))
+
+
+def _move(path: Path, target: Path) -> None:
+    # SQLite finds a log by its database's name.
+    for suffix in ("", "-wal"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).replace(target.with_name(target.name + suffix))
 
 
 def drop(folder: Path) -> None:

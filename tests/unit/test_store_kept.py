@@ -98,6 +98,17 @@ def test_a_box_that_never_ran_has_nothing_to_keep(settings: Settings) -> None:
     assert command("kind").stdout == "file\n"
 
 
+def test_what_was_set_aside_before_is_not_overwritten(settings: Settings) -> None:
+    for _ in range(3):
+        a_call(settings, "newer")
+        command("keep")
+        assert command("put-back", "--aside").exit_code == 0
+    asides = sorted(settings.data_dir.glob(f"{keeping.ASIDE_NAME}*"))
+    assert {path.name.removesuffix("-wal") for path in asides} == {
+        keeping.ASIDE_NAME, f"{keeping.ASIDE_NAME}.1", f"{keeping.ASIDE_NAME}.2",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("noun", ["keep", "put-back"])
 def test_a_box_that_runs_is_left_alone(settings: Settings, noun: str) -> None:
     a_call(settings, "before")
