@@ -61,6 +61,16 @@ _EVENTS = {
         "could not write down how a call ended.",
         "Check the free space on the disk.",
     ),
+    "call_not_ended": ("could not end a call in order when the box stopped.", _SEE_LOG),
+    "not_said": ("could not tell a caller what was happening.", _SEE_LOG),
+    "name_not_announced": (
+        "could not announce the box's name in the network.",
+        "Switch the setting front.mdns off if the name is not needed.",
+    ),
+    "loss_not_written": (
+        "could not note that the GPU was lost.",
+        "Check the free space on the disk.",
+    ),
     "audit_not_written": (
         "could not write to the audit log.",
         "Check the free space on the disk.",
