@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -141,12 +142,13 @@ def test_a_call_from_the_host_by_https(life: Life) -> None:
 
 
 def test_a_call_from_another_container(life: Life, docker: Docker) -> None:
-    # Whoever is inside is another user than this test's.
-    life.folder.chmod(0o755)
+    # A key that its owner alone may read: whoever is inside has to be that owner.
     for path in life.key_and_root():
-        path.chmod(0o644)
+        path.chmod(0o600)
+    user = os.getuid()
     done = docker(
-        "run", "--rm", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp", "--tmpfs", "/data:uid=10001",
+        "run", "--rm", "--read-only", "--cap-drop", "ALL", "--user", f"{user}:{os.getgid()}",
+        "--tmpfs", "/tmp", "--tmpfs", f"/data:uid={user}",
         "-v", f"{life.folder}:/given:ro", "-v", f"{QUESTION}:/question.flac:ro", life.image,
         "appliance", "call", "--url", life.address, "--api-key-file", "/given/key",
         "--ca", "/given/root.crt", "--json", "/question.flac",
