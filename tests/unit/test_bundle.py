@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,43 +20,17 @@ from tests.fakes_docker import (
     call,
     call_at_terminal,
     fake_docker,
-    make_key,
     seal,
     sign,
-    small_project,
 )
+from tests.small_bundles import Made, make_bundle
 
 pytestmark = pytest.mark.unit
 
 
-@dataclass
-class Made:
-    """A bundle, who signed it, and what made it."""
-
-    project: Path
-    folder: Path
-    key: Path
-    stranger: Path
-
-    @property
-    def signer(self) -> Path:
-        return self.key.with_name(self.key.name + ".pub")
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A bundle as `bundle create` makes it; not to be changed."""
-    folder = tmp_path_factory.mktemp("made")
-    docker = fake_docker(folder / "bin")
-    project = small_project(folder / "project", docker.state / "calls")
-    made = Made(project, folder / "bundle", make_key(folder / "key"), make_key(folder / "other"))
-    done = call(
-        docker, project / "scripts/appliance", "bundle", "create", "--models", "large",
-        "--key", made.key, "--image", TAG, "--out", made.folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "SHA256:" in done.stdout
-    return made
+    return make_bundle(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

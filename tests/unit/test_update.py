@@ -1,12 +1,9 @@
-"""Installing from a bundle and updating to the next: the order of things, and the way back."""
+"""Updating to the next bundle: the order of things, and the way back."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,223 +12,36 @@ from tests.fakes_docker import (
     TAG,
     Docker,
     call,
-    fake_docker,
     make_key,
     repack,
     small_project,
     start,
 )
+from tests.small_bundles import HEALTHY, Box, Made, empty_docker, install, make_bundle, order
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
-HEALTHY = "running healthy 0 0"
 BROKEN = "exited none 0 70"
 LOOPING = "restarting starting 3 1"
 NEW = "earshot:2.0"
 
 
-@dataclass
-class Bundles:
-    """The same bundle of two versions."""
-
-    first: Path
-    key: Path
-
-    @property
-    def signer(self) -> Path:
-        return self.key.with_name(self.key.name + ".pub")
-
-
-@dataclass
-class Box:
-    """An installed box."""
-
-    root: Path
-    docker: Docker
-    bundles: Bundles
-
-    def second(
-        self, box: str = HEALTHY, key: Path | None = None, layers: str = "sha256:two"
-    ) -> Path:
-        """The bundle of version 2.0, whose container becomes what is said."""
-        folder = self.root.parent / "second"
-        shutil.copytree(self.bundles.first, folder)
-        return repack(folder, key or self.bundles.key, "2.0", layers, box)
-
-    def update(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        (self.docker.state / "calls").unlink(missing_ok=True)
-        return call(self.docker, self.root / "scripts/appliance", "update", *arguments)
-
-    @property
-    def set_image(self) -> str:
-        lines = (self.root / ".env").read_text().splitlines()
-        return next(line for line in lines if line.startswith("EARSHOT_IMAGE="))
-
-    @property
-    def runs(self) -> str:
-        path = self.docker.state / "box"
-        return path.read_text().strip() if path.exists() else ""
-
-    def is_as_before(self) -> bool:
-        """Version 1.0 in every respect, and nothing of the update left."""
-        return (
-            self.set_image == f"EARSHOT_IMAGE={TAG}"
-            and self.runs == "sha256:one"
-            and "of version 2.0" not in (self.root / "LICENSE").read_text()
-            and '"version": "1.0"' in (self.root / "manifest.json").read_text()
-            and os.access(self.root / "scripts/host/update", os.X_OK)
-            and not (self.root / ".update").exists()
-        )
-
-
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
-    folder = tmp_path_factory.mktemp("bundles")
-    docker = fake_docker(folder / "bin")
-    project = small_project(folder / "project", docker.state / "calls")
-    key = make_key(folder / "key")
-    done = call(
-        docker, project / "scripts/appliance", "bundle", "create", "--models", "large",
-        "--key", key, "--image", TAG, "--out", folder / "first",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return Bundles(folder / "first", key)
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Docker:
-    made = fake_docker(tmp_path / "bin")
-    (made.state / "images" / TAG).unlink()
-    return made
-
-
-def install(
-    bundles: Bundles, docker: Docker, into: Path, *more: str
-) -> subprocess.CompletedProcess[str]:
-    """Install, with stand-ins that write down when the machine is looked at and the proof is made."""
-    folder = into.parent / "first"
-    if not folder.exists():
-        shutil.copytree(bundles.first, folder)
-        for name in ("preflight", "prove-offline"):
-            path = folder / "scripts/host" / name
-            path.write_text(
-                f'#!/usr/bin/env bash\necho {name} >>{docker.state}/calls\n[ ! -e "{docker.state}/no-{name}" ]\n'
-            )
-        repack(folder, bundles.key, "1.0", "sha256:one", HEALTHY)
-    return call(
-        docker, "bash", folder / "install.sh", "--signer", bundles.signer, "--into", into, *more
-    )
+    return empty_docker(tmp_path / "bin")
 
 
 @pytest.fixture
-def box(bundles: Bundles, docker: Docker, tmp_path: Path) -> Box:
-    done = install(bundles, docker, tmp_path / "box")
+def box(bundle: Made, docker: Docker, tmp_path: Path) -> Box:
+    done = install(bundle, docker, tmp_path / "box")
     assert done.returncode == 0, done.stderr
-    return Box(tmp_path / "box", docker, bundles)
-
-
-def order(calls: list[str], *wanted: str) -> bool:
-    """Whether calls with these words came one after the other."""
-    place = -1
-    for word in wanted:
-        found = [index for index, one in enumerate(calls) if index > place and word in one]
-        if not found:
-            return False
-        place = found[0]
-    return True
-
-
-# ---- install -------------------------------------------------------------------------------
-
-
-def test_install_looks_loads_starts_and_proves_in_this_order(box: Box) -> None:
-    assert order(
-        box.docker.calls, "preflight", "load", "models import", " up ", "inspect", "prove-offline"
-    )
-    assert "--no-build --pull never" in next(c for c in box.docker.calls if " up " in c)
-    assert box.is_as_before()
-    assert (
-        "COMPOSE_FILE=docker-compose.yml:docker-compose.cpu.yml"
-        in (box.root / ".env").read_text().splitlines()
-    )
-    assert (box.root / ".env").stat().st_mode & 0o777 == 0o600
-    with_models = subprocess.run(
-        ["tar", "-tf", box.docker.state / "imported.tar"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # Files alone, the list first: that is what the box takes.
-    assert with_models.stdout.splitlines() == ["models.json", "large/model.gguf"]
-
-
-def test_a_machine_that_cannot_run_it_gets_nothing_loaded(
-    bundles: Bundles, docker: Docker, tmp_path: Path
-) -> None:
-    docker.flag("no-preflight")
-    done = install(bundles, docker, tmp_path / "box")
-    assert done.returncode == 1
-    assert "not installed yet" in done.stderr
-    assert not any(call.startswith("load") for call in docker.calls)
-    # Mended, the same command goes on.
-    (docker.state / "no-preflight").unlink()
-    assert install(bundles, docker, tmp_path / "box").returncode == 0
-
-
-def test_settings_of_the_owner_stay(bundles: Bundles, docker: Docker, tmp_path: Path) -> None:
-    (tmp_path / "box").mkdir()
-    (tmp_path / "box/.env").write_text("# ours\nAPPLIANCE_FRONT__HTTPS_PORT=9443")
-    assert install(bundles, docker, tmp_path / "box").returncode == 0
-    lines = (tmp_path / "box/.env").read_text().splitlines()
-    assert lines[:2] == ["# ours", "APPLIANCE_FRONT__HTTPS_PORT=9443"]
-    assert f"EARSHOT_IMAGE={TAG}" in lines
-
-
-def test_an_image_that_is_not_the_manifests_is_not_started(
-    bundles: Bundles, docker: Docker, tmp_path: Path
-) -> None:
-    docker.flag("swapped")
-    done = install(bundles, docker, tmp_path / "box")
-    assert done.returncode == 1
-    assert "not the image that the manifest names" in done.stderr
-    assert not any(" up " in call for call in docker.calls)
-
-
-@pytest.mark.parametrize(
-    ("flag", "said"),
-    [
-        ("no-up", "Docker could not start"),
-        ("no-import", "models were not installed"),
-        ("no-prove-offline", "offline proof did not pass"),
-    ],
-)
-def test_what_fails_is_said_in_one_sentence(
-    bundles: Bundles, docker: Docker, tmp_path: Path, flag: str, said: str
-) -> None:
-    docker.flag(flag)
-    done = install(bundles, docker, tmp_path / "box")
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_an_installed_box_is_updated_and_not_installed_over(box: Box) -> None:
-    second = box.second()
-    done = call(
-        box.docker, "bash", second / "install.sh", "--signer", box.bundles.signer,
-        "--into", box.root,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert f"update {second}" in done.stderr
-    assert box.is_as_before()
-
-
-def test_sources_are_not_installed_over(bundles: Bundles, docker: Docker, tmp_path: Path) -> None:
-    (tmp_path / "box/.git").mkdir(parents=True)
-    done = install(bundles, docker, tmp_path / "box")
-    assert "sources" in done.stderr
-    assert not any(call.startswith("load") for call in docker.calls)
+    return Box(tmp_path / "box", docker, bundle)
 
 
 # ---- update --------------------------------------------------------------------------------
@@ -265,8 +75,8 @@ def test_a_version_that_does_not_come_up_is_taken_back(box: Box, becomes: str) -
 
 def test_the_same_version_made_anew_has_a_way_back_too(box: Box) -> None:
     folder = box.root.parent / "again"
-    shutil.copytree(box.bundles.first, folder)
-    repack(folder, box.bundles.key, "1.0", "sha256:two", BROKEN)
+    shutil.copytree(box.bundle.folder, folder)
+    repack(folder, box.bundle.key, "1.0", "sha256:two", BROKEN)
     assert box.update("--wait", "1", folder).returncode == 1
     # The tag is the old image's again.
     assert box.is_as_before()
@@ -421,8 +231,8 @@ def test_a_journal_without_a_word_is_no_obstacle(box: Box, back: bool) -> None:
 def test_the_image_of_an_update_before_is_not_taken_for_the_present_one(box: Box) -> None:
     assert box.update(box.second()).returncode == 0
     third = box.root.parent / "third"
-    shutil.copytree(box.bundles.first, third)
-    repack(third, box.bundles.key, "3.0", "sha256:three", HEALTHY)
+    shutil.copytree(box.bundle.folder, third)
+    repack(third, box.bundle.key, "3.0", "sha256:three", HEALTHY)
     # earshot:before-update is still version 1.0.
     box.docker.flag("kill-before-tag")
     assert box.update(third).returncode == -9
