@@ -95,15 +95,26 @@ def configuration_page() -> str:
 
 def env_example() -> str:
     """The text of .env.example: every variable, commented out, with its default."""
+    from appliance import __version__
     from appliance.settings import setting_fields
 
     lines = [
         "# Copy this to .env and uncomment what you change. Docker compose reads it by itself; without Docker:",
         "# `set -a; . ./.env; set +a` in your shell.",
         "# Every setting as an environment variable, with its default. docs/configuration.md explains.",
+        '# A list stands in single quotes: \'["one", "two"]\'.',
+        "",
+        "# For Docker alone: the compose files of this box, its name where a machine has several, its image.",
+        "#COMPOSE_FILE=docker-compose.yml:docker-compose.cpu.yml",
+        "#COMPOSE_PROJECT_NAME=earshot",
+        f"#EARSHOT_IMAGE=earshot:{__version__}-cpu",
+        "# In the image some defaults differ: folders are /data and /models and stay so,",
+        "# APPLIANCE_FRONT__LAN is true, APPLIANCE_GPU is required (off in the image for the CPU).",
     ]
     for dotted, field in setting_fields():
         default = _default(field).strip("`")
+        if default == "[]":
+            default = "'[]'"
         lines += [
             "",
             f"# {field.description}",
