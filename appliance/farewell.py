@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
+from http import HTTPStatus
 
 from appliance.errors import BadSettings
 from appliance.secrets import known_local_token
@@ -38,7 +39,10 @@ def _calls_left(settings: Settings) -> int:
             panel.request(
                 "POST", "/internal/v1/farewell", headers={"Authorization": f"Bearer {token}"}
             )
-            return int(json.loads(panel.getresponse().read())["open"])
+            answer = panel.getresponse()
+            said = answer.read()
+            # Whoever answers is there, even one that cannot see at this moment who still talks.
+            return int(json.loads(said)["open"]) if answer.status == HTTPStatus.OK else 1
         except TimeoutError:
             # It is there and busy: it has not answered yet.
             return 1

@@ -35,14 +35,16 @@ class Farewell:
         self._task: asyncio.Task[None] | None = None
 
     async def go_on(self) -> int:
-        """Begin, if it has not begun; returns how many calls are still open.
+        """Begin, unless it is under way; returns how many calls are still open.
 
         Raises:
             ApplianceError: the store does not answer.
         """
-        if self._task is None:
+        # One that broke, or left a call behind, is begun again: whoever stops the box asks on.
+        if self._task is None or self._task.done():
             self.pause = "The box is being stopped."
             self._task = asyncio.create_task(self._all(), name="farewell")
+            self._task.add_done_callback(_told_if_broken)
         return len(await self._open())
 
     async def _open(self) -> list[Session]:
@@ -76,6 +78,11 @@ class Farewell:
             await desk.hang_up(session.id, "the box was stopped")
         except ApplianceError as error:
             log.error("end_not_written", session=session.id, code=error.code)
+
+
+def _told_if_broken(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("call_not_ended", exc_info=error)
 
 
 @router.post("/v1/farewell")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from appliance.store import Session
 from services.panel import farewell
 from tests.panel_app import SESSIONS, Panel, box_settings, held, running_panel
 from tests.waiting import eventually
@@ -96,6 +97,28 @@ async def test_an_end_that_breaks_is_tried_again_and_keeps_no_other_from_its_own
     await eventually(lambda: none_left(panel))
     for session in sessions:
         assert panel.state(session) == ("completed", "the box was stopped")
+
+
+async def test_a_farewell_that_breaks_is_begun_again(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await panel.open()
+    whole, looks = farewell.Farewell._open, []
+
+    async def breaks_once(self: farewell.Farewell) -> list[Session]:
+        looks.append(self)
+        # The first look is for the answer, the second by the farewell itself.
+        if len(looks) == 2:
+            raise RuntimeError("nobody thought of this")
+        return await whole(self)
+
+    told: list[BaseException] = []
+    monkeypatch.setattr(farewell.log, "error", lambda _event, exc_info: told.append(exc_info))
+    monkeypatch.setattr(farewell.Farewell, "_open", breaks_once)
+    await left(panel)
+    await eventually(lambda: none_left(panel))
+    assert panel.state(session) == ("completed", "the box was stopped")
+    assert [str(error) for error in told] == ["nobody thought of this"]
 
 
 async def test_nobody_but_the_command_on_the_box_may_ask(panel: Panel) -> None:
