@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.container.keeping import Keeper
 from appliance.container.losses import Losses
 from appliance.container.saying import Saying
+from appliance.gpu import why_unusable
 from appliance.holding import Wish
 from appliance.settings import Settings
 from appliance.starting import Interrupted, start
@@ -21,7 +22,9 @@ def hold(settings: Settings) -> int:
     saying = Saying(settings)
     losses = Losses(settings.data_dir / "gpu_losses")
     given_up = losses.verdict()
-    keeper = Keeper(settings, saying, losses, watches_gpu=not given_up)
+    # Before the start: a GPU that drops out while models load was lost, too.
+    watches_gpu = not given_up and not why_unusable(settings)
+    keeper = Keeper(settings, saying, losses, watches_gpu=watches_gpu)
     saying.opening()
     wish = Wish(is_patient=True, without_models=given_up, lost=keeper.look)
     try:

@@ -23,7 +23,8 @@ _GONE = ("absent", "lost", "refused", "driver_mismatch")
 class Keeper:
     """Asked again and again; looks every few seconds.
 
-    ``watches_gpu`` is false where the GPU was given up: no model is on it, so a loss is no reason to end.
+    ``watches_gpu`` is false where the GPU was given up, or could not be used before the start: no model
+    is on it, so a loss is no reason to end.
     """
 
     settings: Settings
@@ -33,7 +34,6 @@ class Keeper:
     clock: Callable[[], float] = time.monotonic
     watches_gpu: bool = True
     _due: float = 0.0
-    _had_gpu: bool = False
     _misses: int = 0
 
     def look(self) -> str:
@@ -52,8 +52,8 @@ class Keeper:
     def _lost_gpu(self) -> str:
         gpu = self.read()
         if gpu.is_present:
-            self._had_gpu, self._misses = True, 0
-        elif self._had_gpu and gpu.state in _GONE:
+            self._misses = 0
+        elif gpu.state in _GONE:
             self._misses += 1
         if self._misses < _IN_A_ROW:
             return ""
