@@ -57,8 +57,10 @@ def make(settings: Settings) -> Backup:
             shelf.sweep()
             made = _made(settings, shelf, recipient)
             if made.state != "whole":
+                # Left there, it would count as the night's and nobody would try again.
+                shelf.remove(made.name)
                 raise ApplianceError(
-                    "backup_not_whole", f"{made.name} does not read as it was written.",
+                    "backup_not_whole", f"{made.name} did not read as it was written, and was removed.",
                     "The disk of the backups may be failing: set backup.dir to another one.",
                 )  # fmt: skip
             gone = shelf.prune(made)

@@ -123,6 +123,18 @@ def test_a_backup_that_fails_replaces_none(box: KeptBox, monkeypatch: pytest.Mon
     assert [one.name for one in Shelf(box.settings).all()] == [made.name]
 
 
+def test_one_that_does_not_read_back_is_not_there(
+    box: KeptBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(making, "digest_of", lambda _path: "other")
+        with pytest.raises(ApplianceError, match="did not read as it was written") as raised:
+            box.make()
+    assert raised.value.code == "backup_not_whole"
+    assert list((box.folder / "backups").iterdir()) == []
+    assert box.make().state == "whole"
+
+
 def test_only_the_newest_are_kept(box: KeptBox) -> None:
     settings = box.with_backup(keep=2)
     first, second, third = (make(settings) for _ in range(3))

@@ -204,6 +204,30 @@ async def test_a_failure_is_told_once_and_tried_again_hourly(
     store.close()
 
 
+async def test_a_failure_that_somebody_made_up_for_is_over(
+    box: KeptBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, store = Time(), box.store()
+    time.now = datetime.now(UTC)
+    told: list[str] = []
+    monkeypatch.setattr(
+        "services.panel.backups.office.log.error", lambda event, **more: told.append(more["why"])
+    )
+    backups = Backups(box.settings, store, lambda: time.now, time.sleep)
+    with monkeypatch.context() as failing:
+        failing.setattr(making, "LEAST_FREE_MB", 10**9)
+        await backups.step()
+    await backups.make()
+    time.now += timedelta(minutes=61)
+    monkeypatch.setattr("services.panel.backups.office.is_due", lambda *_: False)
+    await backups.step()
+    monkeypatch.setattr("services.panel.backups.office.is_due", lambda *_: True)
+    monkeypatch.setattr(making, "LEAST_FREE_MB", 10**9)
+    await backups.step()
+    assert len(told) == 2, "the next night's failure is another one"
+    store.close()
+
+
 def test_home_shows_it_with_its_hint_and_its_page(box: KeptBox) -> None:
     log = box.folder / "logs" / "panel.log"
     line = {

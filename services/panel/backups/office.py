@@ -127,6 +127,7 @@ class Backups:
         try:
             backups = await asyncio.to_thread(Shelf(self._settings).all)
             if not is_due(backups, now, self._settings.backup.hour):
+                self._failed_at = None
                 return
             made = await asyncio.to_thread(make, self._settings)
         except ApplianceError as error:
