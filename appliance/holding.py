@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
@@ -42,7 +42,8 @@ class Signals:
     """Ctrl-C, SIGTERM and a closing terminal, as something to ask for instead of an exception."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # Of all that can be waited for, a handler may touch this alone while the wait goes on.
+        self._heard = queue.SimpleQueue[None]()
         self.count = 0
 
     @property
@@ -57,12 +58,13 @@ class Signals:
 
     def wait(self, seconds: float) -> None:
         """Sleep, no longer than until the next signal."""
-        self._event.wait(seconds)
+        with suppress(queue.Empty):
+            self._heard.get(timeout=seconds)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         # A terminal that closes sends SIGHUP, and some send it twice.
         self.count += 1 if number != signal.SIGHUP or not self.count else 0
-        self._event.set()
+        self._heard.put(None)
 
     @contextmanager
     def caught(self) -> Iterator[None]:
