@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from appliance import preflight
+from appliance import logs, preflight
 from appliance.backup.swapping import settle
 from appliance.errors import ApplianceError, NotReady, Refused, TimedOut
 from appliance.farewell import bid_farewell
@@ -43,6 +43,7 @@ CORE_LOST_EXIT = 70
 _READY_WITHIN_S = 900.0
 _POLL_S = 0.25
 _SWEEP_GRACE_S = 3.0
+_SUPERVISOR_GONE_WITHIN_S = 10.0
 # A program that ended this often while the box starts will not come up.
 _ENOUGH_ENDS = 3
 _FAILED = ("failed", "given_up")
@@ -50,6 +51,7 @@ _FAILED = ("failed", "given_up")
 _PAGE = CORE | set(FRONTS)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
+log = logs.get(__name__)
 
 
 class AlreadyRunning(Refused):
@@ -231,7 +233,10 @@ def _end(settings: Settings, supervisor: subprocess.Popen[bytes], signals: Signa
     asked = signals.count
     # The signal that began the stop does not hurry it; the next one does.
     _stop_members(settings, hurried=lambda: signals.count > max(asked, 1), reap=supervisor.poll)
-    supervisor.wait()
+    try:
+        supervisor.wait(_SUPERVISOR_GONE_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        log.error("not_ended", pids=[supervisor.pid])
 
 
 def stop(settings: Settings) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from appliance import logs
 from appliance.errors import NotFound, NotReady, TimedOut
 from appliance.settings import Settings
 
@@ -22,6 +23,9 @@ GROUP = "earshot"
 MARK = "EARSHOT_BOX"
 _RPC_TIMEOUT_S = 2.0
 _BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
+# How long a killed process may take to be gone.
+_GONE_WITHIN_S = 10.0
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
@@ -195,13 +199,17 @@ def members(run_dir: Path) -> list[psutil.Process]:
 def sweep(run_dir: Path, *, grace_s: float, sparing: int = 0) -> int:
     """End whatever is left of a box: SIGTERM, ``grace_s`` seconds later SIGKILL.
 
-    The process ``sparing`` is left alone. Returns how many processes there were.
+    The process ``sparing`` is left alone. One that is still there ten seconds after that hangs in the
+    kernel, as on a dead disk: it is logged and left. Returns how many processes there were.
     """
     swept = set()
     until = time.monotonic() + grace_s
     asked = set[int]()
     while left := [process for process in members(run_dir) if process.pid != sparing]:
         swept |= {process.pid for process in left}
+        if time.monotonic() >= until + _GONE_WITHIN_S:
+            log.error("not_ended", pids=sorted(process.pid for process in left))
+            break
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 if time.monotonic() >= until:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from appliance import status
+from appliance import starting, status, supervision
 from appliance.errors import NotReady
+from appliance.holding import Signals
 from appliance.settings import Settings
 from appliance.status import Answer
 from appliance.supervision import (
@@ -162,3 +164,51 @@ def test_states(process: str, answer: Answer, expected: str) -> None:
     state, why = status._state("stt", info, Record(), answer)
     assert state == expected
     assert (why == "") == (state == "ready")
+
+
+class Stuck(psutil.Process):
+    """A process that no signal reaches; remembers what it was sent."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.sent: list[str] = []
+
+    def terminate(self) -> None:
+        self.sent.append("SIGTERM")
+
+    def kill(self) -> None:
+        self.sent.append("SIGKILL")
+
+
+def test_a_process_that_hangs_in_the_kernel_holds_no_stop_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(
+        "appliance.supervision.log.error", lambda event, pids: told.append((event, pids))
+    )
+    monkeypatch.setattr(supervision, "_GONE_WITHIN_S", 0.5)
+    with subprocess.Popen(["/bin/sleep", "60"]) as child:
+        try:
+            stuck = Stuck(child.pid)
+            monkeypatch.setattr(supervision, "members", lambda _run_dir: [stuck])
+            assert supervision.sweep(tmp_path, grace_s=0.1) == 1
+        finally:
+            child.kill()
+    assert (stuck.sent[0], stuck.sent[-1]) == ("SIGTERM", "SIGKILL")
+    assert told == [("not_ended", [child.pid])]
+
+
+def test_a_supervisord_that_hangs_in_the_kernel_holds_no_stop_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[int]] = []
+    monkeypatch.setattr("appliance.starting.log.error", lambda _event, pids: told.append(pids))
+    monkeypatch.setattr(starting, "_SUPERVISOR_GONE_WITHIN_S", 0.1)
+    monkeypatch.setattr(starting, "_stop_members", lambda *_, **__: None)
+    with subprocess.Popen(["/bin/sleep", "60"]) as child:
+        try:
+            starting._end(Settings(data_dir=tmp_path), child, Signals())
+        finally:
+            child.kill()
+    assert told == [[child.pid]]
