@@ -30,6 +30,8 @@ _AFTER_DEEDS_S = 5
 REPORT = "proof.json"
 _START_S = 300
 _STOP_S = 60
+_COMMAND_S = 120
+_TIMED_OUT = 124  # as of timeout(1)
 _APPLIANCE = [sys.executable, "-m", "appliance.cli"]
 
 
@@ -137,10 +139,15 @@ def _json(*arguments: str) -> dict[str, Any]:
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*_APPLIANCE, *arguments], cwd=PROJECT_DIR, env=sealed_environment(),
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = [*_APPLIANCE, *arguments]
+    try:
+        return subprocess.run(
+            command, cwd=PROJECT_DIR, env=sealed_environment(),
+            capture_output=True, text=True, check=False, timeout=_COMMAND_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        # What was traced until then is still to be told.
+        return subprocess.CompletedProcess(command, _TIMED_OUT, "", "")
 
 
 async def _ask_for_ice(settings: Settings) -> list[str]:

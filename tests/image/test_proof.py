@@ -13,7 +13,7 @@ from tests.image.living import Life
 from tests.results import note
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
-WITHIN_S = 900
+WITHIN_S = 1300
 
 
 @pytest.fixture(scope="module")

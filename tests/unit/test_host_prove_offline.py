@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.proof.proving import DEADLINE_S
 from appliance.settings import PROJECT_DIR
 from tests.waiting import until
 
@@ -138,6 +139,17 @@ def test_whatever_comes_of_it_the_box_runs_again(
     if not report:
         assert "the last words" in done.stderr
         assert "without a report" in done.stderr
+
+
+@pytest.mark.parametrize("code", [1, 124])
+def test_only_a_proof_that_took_too_long_is_said_to(docker: Docker, code: int) -> None:
+    (docker.folder / "timeout").write_text(
+        f'#!/bin/sh\nprintf %s "$1" >"{docker.folder}/limit"\nexit {code}\n'
+    )
+    (docker.folder / "timeout").chmod(0o755)
+    done = docker.prove("--yes")
+    assert (docker.folder / "limit").read_text() == str(DEADLINE_S)
+    assert ("more than 20 minutes" in done.stderr) == (code == 124)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
