@@ -25,6 +25,9 @@ WIDTHS = (1440, 390)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _AXE = PROJECT_DIR / "node_modules" / "axe-core" / "axe.min.js"
 _OBSERVER = Path(__file__).with_name("observer.js")
+# LiveKit's client complains so when its room is ended from elsewhere and the server's end of the
+# data channel is closed before the word of it has come.
+_CLOSING = "closed unexpectedly"
 _POLL_MS = 50
 _HEIGHT = 860
 Cookies = Sequence[dict[str, str]]
@@ -152,10 +155,14 @@ class Visit:
 
     def assert_clean(self) -> None:
         """Nothing was asked of anyone else, nothing was refused by the CSP, nothing complained."""
-        assert self.strangers == []
-        assert self.observed("violations") == []
-        assert self.observed("iceServers") == []
-        assert self.complaints == []
+        assert not self.strangers, self.strangers
+        assert not (seen := self.observed("violations")), seen
+        assert not (seen := self.observed("iceServers")), seen
+        left = [one for one in self.complaints if not (_CLOSING in one and self._is_over())]
+        assert not left, "\n".join(left)
+
+    def _is_over(self) -> bool:
+        return self.page.locator("#talk[data-phase=ended]").count() > 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return box_settings(tmp_path)
+    return box_settings(tmp_path / "data")
 
 
 @pytest_asyncio.fixture
