@@ -27,7 +27,7 @@ _AXE = PROJECT_DIR / "node_modules" / "axe-core" / "axe.min.js"
 _OBSERVER = Path(__file__).with_name("observer.js")
 # LiveKit's client complains so when its room is ended from elsewhere and the server's end of the
 # data channel is closed before the word of it has come.
-_CLOSING = "closed unexpectedly"
+_CLOSING = "publisher data channel '"
 _POLL_MS = 50
 _HEIGHT = 860
 Cookies = Sequence[dict[str, str]]
