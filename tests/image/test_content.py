@@ -192,6 +192,9 @@ def test_how_it_is_started(content: Content) -> None:
     assert set(config["Volumes"]) == {"/data", "/models"}
     assert environment["APPLIANCE_DATA_DIR"] == "/data"
     assert environment["APPLIANCE_GPU"] == ("off" if content.kind == "cpu" else "required")
+    # Whether the driver will do is the box's to say.
+    disabled = environment.get("NVIDIA_DISABLE_REQUIRE")
+    assert disabled == (None if content.kind == "cpu" else "true")
     # A pull that the owner asks for may need his proxy.
     switches = {name: value for name, value in SWITCHES.items() if name.lower() != "no_proxy"}
     assert switches == {name: environment.get(name) for name in switches}
