@@ -174,7 +174,7 @@ def stopped(life: Life) -> tuple[float, set[str]]:
     """Stop it: the seconds that took, and what its health check said meanwhile."""
     began, said = time.monotonic(), set[str]()
     with subprocess.Popen(
-        ["docker", "stop", "--time", "60", life.container], stdout=subprocess.DEVNULL
+        ["docker", "stop", "--time", "45", life.container], stdout=subprocess.DEVNULL
     ) as stop:
         while stop.poll() is None:
             done = life.run(

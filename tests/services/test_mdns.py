@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import signal
 import socket
 import subprocess
@@ -23,6 +24,18 @@ pytestmark = pytest.mark.services
 
 # Of this machine, and not the one address that means there is no network: no packet leaves it.
 ADDRESS = "127.0.0.2"
+# Not the host's: it may have none that can be announced, and another run may announce it, too.
+HOST = f"earshot-{os.getpid()}"
+CALLED_SO = f"""
+import runpy, socket
+socket.gethostname = lambda: {HOST!r}
+runpy.run_module("appliance.mdns", run_name="__main__")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
 
 
 def named(folder: Path, address: str = ADDRESS, **front: Any) -> Settings:
@@ -70,7 +83,7 @@ def test_the_network_finds_the_box_by_its_name_until_it_stops(tmp_path: Path) ->
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-m", "appliance.mdns"], cwd=PROJECT_DIR, env=environment,
+            [sys.executable, "-c", CALLED_SO], cwd=PROJECT_DIR, env=environment,
             stdout=output, stderr=output,
         ) as process,
     ):  # fmt: skip
