@@ -29,6 +29,8 @@ main() {
   if [ -z "$signer" ] && [ -f "$into/signer.pub" ]; then signer=$into/signer.pub; fi
   verify_bundle "$bundle" "$signer"
   # From here on everything in this copy is what its signer made.
+  # shellcheck source=scripts/host/lib.sh
+  . "$checked/scripts/host/lib.sh"
   # shellcheck source=scripts/host/installing.sh
   . "$checked/scripts/host/installing.sh"
   read_manifest "$checked"
@@ -60,7 +62,7 @@ place() { # bundle, folder, who signed it if it was told: the files of the box's
   [ ! -e "$into/.git" ] || die "$into is a copy of Earshot's sources: choose another folder with --into."
   [ ! -e "$into/.update" ] ||
     die "An update in $into was not finished: run $into/scripts/appliance update --roll-back first."
-  old=$(value_of EARSHOT_IMAGE "$into/.env")
+  old=$(value_in EARSHOT_IMAGE "" "$into/.env")
   there=$(image_mark "$tag")
   if [ -n "$old" ] && { [ "$old" != "$tag" ] || [ "${there:-$mark}" != "$mark" ]; }; then
     die "Earshot is installed in $into already ($old): run $into/scripts/appliance update $1"
@@ -71,7 +73,7 @@ place() { # bundle, folder, who signed it if it was told: the files of the box's
   swap_placed "$into/.new" "$into/.old" || die "The files in $into could not be replaced."
   rm -rf -- "$into/.new" "$into/.old"
   keep_setting EARSHOT_IMAGE "$tag"
-  [ -n "$(value_of COMPOSE_FILE "$into/.env")" ] || keep_setting COMPOSE_FILE "$(compose_files "$accel")"
+  [ -n "$(value_in COMPOSE_FILE "" "$into/.env")" ] || keep_setting COMPOSE_FILE "$(compose_files "$accel")"
   if [ -n "$3" ] || ! [ -f "$into/$SIGNER" ]; then
     printf '%s\n' "$signed_by" >"$into/$SIGNER"
   fi

@@ -78,15 +78,6 @@ swap_placed() { # from, aside: what lies in ROOT goes aside, and what lies in fr
   done
 }
 
-value_of() { # name, a file of lines name=value: the last one's value
-  local line value=""
-  [ -f "$2" ] || return 0
-  while IFS= read -r line || [ -n "$line" ]; do
-    if [ "${line%%=*}" = "$1" ]; then value=${line#*=}; fi
-  done <"$2"
-  printf '%s' "$value"
-}
-
 keep_setting() { # name, value: the line in the box's .env, whatever else stands there
   local line draft=$ROOT/.env.new
   {

@@ -13,18 +13,23 @@ at_least() { # have, need: both dotted numbers
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-# What this variable is for the box: in the environment, else in .env beside the compose files.
-setting() { # name, what it is otherwise
-  local line value=${!1:-}
-  if [ -z "$value" ] && [ -r "$ROOT/.env" ]; then
+# The last value that a file of lines name=value gives, without quotes and carriage return.
+value_in() { # name, what it is otherwise, file
+  local line value=""
+  if [ -f "$3" ]; then
     while IFS= read -r line || [ -n "$line" ]; do
       if [ "${line%%=*}" = "$1" ]; then value=${line#*=}; fi
-    done <"$ROOT/.env"
+    done <"$3"
     value=${value%$'\r'}
     value=${value#[\"\']}
     value=${value%[\"\']}
   fi
   printf '%s' "${value:-$2}"
+}
+
+# What this variable is for the box: in the environment, else in .env beside the compose files.
+setting() { # name, what it is otherwise
+  if [ -n "${!1:-}" ]; then printf '%s' "${!1}"; else value_in "$1" "$2" "$ROOT/.env"; fi
 }
 
 project_name() { setting COMPOSE_PROJECT_NAME earshot; }
@@ -43,9 +48,14 @@ box_container() { compose ps --all --quiet earshot 2>/dev/null | head -n 1; }
 box_runs() { [ -n "$(compose ps --status running --quiet earshot 2>/dev/null)" ]; }
 
 need_box() {
-  local other=
-  box_runs && return 0
+  local found other=
   if [ -x "$ROOT/scripts/setup" ]; then other=" Without Docker: $ROOT/scripts/setup, then scripts/run."; fi
+  if ! found=$(compose ps --status running --quiet earshot 2>/dev/null); then
+    # No start would mend what it complains of.
+    found=$(compose ps --status running --quiet earshot 2>&1 >/dev/null) || true
+    die "Docker compose does not say whether Earshot runs: ${found:-it failed}.$other" 3
+  fi
+  [ -z "$found" ] || return 0
   die "Earshot's container does not run: start it with \`docker compose up -d\`.$other" 3
 }
 

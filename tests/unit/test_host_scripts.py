@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,27 @@ case "$*" in
   "compose version --short") echo "${COMPOSE_VERSION:-2.40.3}" ;;
   "info --format {{.DockerRootDir}}") echo / ;;
   "info --format {{json .Runtimes}}") echo "${RUNTIMES:-runc}" ;;
-  "compose ps "*) [ ! -e "$here/runs" ] || echo 4af1 ;;
+  "compose ps "*)
+    if [ -n "${BROKEN:-}" ]; then echo "$BROKEN" >&2 && exit 15; fi
+    [ ! -e "$here/runs" ] || echo 4af1
+    ;;
+  "compose config --images earshot") echo earshot:1.0 ;;
+  "image inspect earshot:1.0") [ ! -e "$here/no-image" ] ;;
   "compose exec -T earshot dd "*) cat >"$here/put.$((${#*}))" ;;
   "compose exec -T earshot cat "*) echo "the answer" ;;
-  "compose exec "*appliance*) exit "${ANSWER:-0}" ;;
+  "compose exec "*appliance*)
+    [ -z "${ENDED:-}" ] || kill "$PPID"
+    exit "${ANSWER:-0}"
+    ;;
 esac
 """
 GOOD_GPU = "echo '570.133.20, 23000, NVIDIA GeForce RTX 4090'"
+# What the machine itself has must not decide.
+DF = 'echo "Filesystem 1048576-blocks Used Available Capacity Mounted"; echo "disk 1 1 ${FREE_MB:-50000} 1% /"'
+HEAD = r"""case "$*" in
+  */proc/meminfo) echo "MemTotal: ${RAM_KB:-16000000} kB" ;;
+  *) exec /usr/bin/head "$@" ;;
+esac"""
 
 
 class Host:
@@ -41,6 +56,8 @@ class Host:
         shutil.copytree(ROOT / "scripts" / "host", self.root / "scripts" / "host")
         shutil.copy(ROOT / "scripts" / "appliance", self.root / "scripts")
         self.program("docker", DOCKER)
+        self.program("df", DF)
+        self.program("head", HEAD)
 
     def program(self, name: str, text: str) -> None:
         path = self.bin / name
@@ -87,6 +104,15 @@ def test_a_container_that_does_not_run_is_said_in_one_line(host: Host) -> None:
     assert done.returncode == 3
     assert (
         done.stderr == "Earshot's container does not run: start it with `docker compose up -d`.\n"
+    )
+
+
+def test_what_compose_complains_of_is_shown(host: Host) -> None:
+    done = host.run("status", BROKEN="yaml: line 3: did not find expected key")
+    assert done.returncode == 3
+    assert done.stderr == (
+        "Docker compose does not say whether Earshot runs: "
+        "yaml: line 3: did not find expected key.\n"
     )
 
 
@@ -137,6 +163,28 @@ def test_recordings_go_in_and_the_answer_comes_back(host: Host, tmp_path: Path) 
     assert host.asked[-1] == f"compose exec -T earshot rm -rf {there}"
 
 
+def test_only_files_that_are_meant_as_such_go_in(host: Host, tmp_path: Path) -> None:
+    host.start()
+    for name in ("ann", "https:", "key", "root.crt", "q.wav"):
+        (tmp_path / name).write_text(name)
+    host.run(
+        "call", "--persona", "ann", "--url", "https:", "--api-key-file", "key", "--ca=root.crt", "q.wav",
+        cwd=tmp_path,
+    )  # fmt: skip
+    (call,) = (line for line in host.asked if " appliance call " in line)
+    given = call.partition(" appliance call ")[2].split()
+    assert given[:5] == ["--persona", "ann", "--url", "https:", "--api-key-file"]
+    there = given[5].removesuffix("/1/key")
+    assert given[5:] == [f"{there}/1/key", f"--ca={there}/2/root.crt", f"{there}/3/q.wav"]
+
+
+def test_a_call_that_is_ended_leaves_nothing_inside(host: Host, tmp_path: Path) -> None:
+    host.start()
+    (tmp_path / "q.wav").write_bytes(b"RIFF")
+    assert host.run("call", "q.wav", cwd=tmp_path, ENDED="1").returncode == 143
+    assert host.asked[-1].startswith("compose exec -T earshot rm -rf /tmp/earshot-call.")
+
+
 def test_a_setting_is_the_environments_or_the_files(host: Host) -> None:
     (host.root / ".env").write_text('# ports\nAPPLIANCE_A=1\nAPPLIANCE_B="two"\r\nAPPLIANCE_A=3')
     script = f". {host.root}/scripts/host/lib.sh; for n in A B C; do setting APPLIANCE_$n none; echo; done"
@@ -177,12 +225,17 @@ def test_a_machine_on_which_everything_is_well(host: Host) -> None:
     host.program("nvidia-smi", GOOD_GPU)
     done = host.run("preflight", RUNTIMES='{"nvidia":{}}')
     found = lines(done)
-    assert done.returncode == 0, done.stdout
-    assert set(found) - {"processor"} == {
-        "docker", "compose", "toolkit", "driver", "memory", "disk", "ports", "address",
+    # AVX2 and a network are this machine's own, to have or not.
+    own = {"processor", "address"}
+    assert set(found) - own == {
+        "docker", "compose", "toolkit", "driver", "memory", "ram", "disk", "ports",
     }  # fmt: skip
+    assert own < set(found)
+    wrong = {name for name, told in found.items() if told.startswith("NO")}
+    assert wrong <= own
     assert "RTX 4090" in found["driver"]
-    assert done.stdout.endswith("This machine can run Earshot.\n")
+    assert done.returncode == (1 if wrong else 0)
+    assert done.stdout.endswith("This machine can run Earshot.\n") == (not wrong)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +248,8 @@ def test_a_machine_on_which_everything_is_well(host: Host) -> None:
         ("echo '570.1, 300, NVIDIA A2'", {}, "memory", "Only 300 MB"),
         (GOOD_GPU, {"DOCKER_VERSION": "19.3.1"}, "docker", "update it to 20.10"),
         (GOOD_GPU, {"COMPOSE_VERSION": "v2.9.0"}, "compose", "update it to 2.24"),
+        (GOOD_GPU, {"RAM_KB": "6500000"}, "ram", "has 6656 MB of memory, and Earshot needs 7000"),
+        (GOOD_GPU, {"FREE_MB": "11999"}, "disk", "and Earshot needs 12000"),
         (GOOD_GPU, {"APPLIANCE_LIVEKIT__NODE_IP": "203.0.113.9"}, "address", "203.0.113.9, which this machine has not"),
     ],
 )  # fmt: skip
@@ -229,6 +284,40 @@ def test_a_port_that_is_taken_is_named_with_its_setting(host: Host) -> None:
         # A box that runs has them itself.
         host.start()
         assert "NO   ports" not in host.run("preflight", "--cpu").stdout
+
+
+def test_another_kind_of_processor_is_in_the_way(host: Host) -> None:
+    free_ports(host)
+    host.program("uname", "echo aarch64")
+    told = lines(host.run("preflight", "--cpu"))["processor"]
+    assert told.startswith("NO")
+    assert "aarch64" in told
+
+
+def test_what_has_to_be_built_needs_more_room(host: Host) -> None:
+    free_ports(host)
+    (host.bin / "no-image").touch()
+    for arguments, free, needed in ((["--cpu"], "7999", "8000"), ([], "29999", "30000")):
+        told = lines(host.run("preflight", *arguments, FREE_MB=free))["disk"]
+        assert told.startswith("NO")
+        assert f"building Earshot needs {needed}" in told
+    # A bundle brings its image.
+    (host.root / "manifest.json").touch()
+    assert lines(host.run("preflight", "--cpu", FREE_MB="3000"))["disk"].startswith("ok")
+    assert lines(host.run("preflight", "--cpu", FREE_MB="2999"))["disk"].startswith("NO")
+
+
+@pytest.mark.parametrize("name", ["APPLIANCE_LIVEKIT__PORT", "APPLIANCE_AGENT__HEALTH_PORT"])
+def test_ports_that_dockers_own_network_hides_may_be_taken(host: Host, name: str) -> None:
+    free_ports(host)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken: Any = {name: str(other.getsockname()[1])}
+        assert lines(host.run("preflight", "--cpu", **taken))["ports"].startswith("NO")
+        taken["COMPOSE_FILE"] = "docker-compose.yml:docker-compose.bridge.yml"
+        done = host.run("preflight", "--cpu", **taken)
+        assert lines(done)["ports"].startswith("ok"), done
 
 
 def test_without_a_gpu_nobody_asks_for_one(host: Host) -> None:

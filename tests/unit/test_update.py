@@ -14,6 +14,7 @@ from tests.fakes_docker import (
     call,
     make_key,
     repack,
+    seal,
     small_project,
     start,
 )
@@ -60,6 +61,41 @@ def test_an_update_keeps_the_way_back_until_the_new_version_is_ready(box: Box) -
     assert (box.root / "LICENSE").read_text() == "of version 2.0\n"
     assert not (box.root / ".update").exists()
     assert "it was 1.0" in done.stdout
+
+
+def other_list(bundle: Path, key: Path) -> Path:
+    """The bundle, placing EXTRA and no NOTICE."""
+    path = bundle / "scripts/host/installing.sh"
+    text = path.read_text()
+    assert "LICENSE NOTICE" in text
+    path.write_text(text.replace("LICENSE NOTICE", "LICENSE EXTRA"))
+    (bundle / "NOTICE").unlink()
+    (bundle / "EXTRA").write_text("new\n")
+    seal(bundle, key)
+    return bundle
+
+
+def test_what_is_placed_is_the_new_versions_to_say(box: Box) -> None:
+    done = box.update(other_list(box.second(), box.bundle.key))
+    assert done.returncode == 0, done.stderr
+    assert (box.root / "EXTRA").read_text() == "new\n"
+    assert not (box.root / "NOTICE").exists()
+    assert box.runs == "sha256:two"
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_new_versions_list_is_taken_back_with_it(box: Box, cut_off: bool) -> None:
+    second = other_list(box.second(BROKEN), box.bundle.key)
+    if cut_off:
+        box.docker.flag("kill-up")
+        assert box.update(second).returncode == -9
+        assert (box.root / "EXTRA").exists()
+        assert box.update("--roll-back").returncode == 0
+    else:
+        assert box.update("--wait", "1", second).returncode == 1
+    assert box.is_as_before()
+    assert not (box.root / "EXTRA").exists()
+    assert (box.root / "NOTICE").read_bytes() == (box.bundle.folder / "NOTICE").read_bytes()
 
 
 @pytest.mark.parametrize("becomes", [BROKEN, LOOPING, "running unhealthy 0 0"])
