@@ -68,8 +68,11 @@ class Box:
 
     @property
     def runs(self) -> str:
-        path = self.docker.state / "box"
-        return path.read_text().strip() if path.exists() else ""
+        # It is written and taken away while this is asked.
+        try:
+            return (self.docker.state / "box").read_text().strip()
+        except FileNotFoundError:
+            return ""
 
     def is_as_before(self) -> bool:
         """Version 1.0 in every respect, and nothing of the update left."""

@@ -62,6 +62,10 @@ _EVENTS = {
         "Check the free space on the disk.",
     ),
     "call_not_ended": ("could not end a call in order when the box stopped.", _SEE_LOG),
+    "not_ended": (
+        "had a process that could not be ended.",
+        "Restart the machine if the process stays.",
+    ),
     "not_said": ("could not tell a caller what was happening.", _SEE_LOG),
     "name_not_announced": (
         "could not announce the box's name in the network.",
