@@ -9,12 +9,17 @@ from collections.abc import Awaitable, Callable
 _PAUSE_S = 0.005
 
 
-def until(condition: Callable[[], object], within_s: float = 15.0, what: str = "it") -> None:
-    """Return once the condition holds; fail when it does not in time."""
+def until(
+    condition: Callable[[], object],
+    within_s: float = 15.0,
+    what: str = "it",
+    pause_s: float = _PAUSE_S,
+) -> None:
+    """Return once the condition holds; fail when it does not in time. ``pause_s``: between two looks."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {within_s:g} s"
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 async def eventually(

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
+from pip._internal.models.index import PyPI
+
 _DEADLINE_S = 120
+
+
+def debian_mirror(apt: Path) -> str:
+    """The mirror that a Debian fetches its packages from, read from its folder ``/etc/apt``."""
+    for path in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if found := re.search(r"^(?:deb|URIs:)\s+(?:\[.*?\]\s+)?(\S+)", text, re.MULTILINE):
+            return found[1]
+    sys.exit(f"{apt} names no mirror of Debian: give one with DEBIAN_MIRROR.")
 
 
 def locked(lock: Path, name: str) -> tuple[str, set[str]]:
@@ -57,12 +68,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", type=Path, required=True)
     parser.add_argument("--lock", type=Path, required=True)
-    parser.add_argument("--index", required=True, help="Python package index")
-    parser.add_argument("--mirror", required=True, help="Debian mirror")
+    parser.add_argument("--index", help="Python package index; pip's own when empty")
+    parser.add_argument("--mirror", help="Debian mirror; the one of --apt when empty")
+    parser.add_argument("--apt", type=Path, required=True, help="a Debian's /etc/apt")
     parser.add_argument("into", type=Path)
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
-    for address, hashes in wanted(given.list, given.lock, given.index, given.mirror):
+    index = given.index or PyPI.simple_url
+    mirror = given.mirror or debian_mirror(given.apt)
+    for address, hashes in wanted(given.list, given.lock, index, mirror):
         content = fetch(address)
         if hashlib.sha256(content).hexdigest() not in hashes:
             sys.exit(f"checksum mismatch: {address} is not what is pinned here.")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import httpx
 
 from tests.box import _free_ports
 from tests.image.conftest import ROOT
+from tests.waiting import until
 
 READY_WITHIN_S = 300
 GPU, CPU = "docker-compose.yml", "docker-compose.cpu.yml"
@@ -87,10 +87,11 @@ class Life:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for something of the whole box; its last words if it does not come."""
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not condition():
-            assert time.monotonic() < deadline, f"not {what}:\n{self.logs()}"
-            time.sleep(0.5)
+        try:
+            # Each look starts a program of Docker's.
+            until(condition, READY_WITHIN_S, what, pause_s=0.5)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.logs()}") from None
 
     def until_ready(self) -> None:
         """Wait until it takes calls, which its health check notices a few seconds later."""

@@ -125,7 +125,7 @@ def test_no_cache_no_test_and_nothing_of_the_build(content: Content) -> None:
     ]
     assert leftovers == []
     for folder in (
-        "/root/.cache", "/root/go", "/root/.npm", "/var/lib/apt/lists/lock", "/run/secrets",
+        "/cache", "/root/.cache", "/root/go", "/root/.npm", "/var/lib/apt/lists/lock", "/run/secrets",
         "/var/cache/apt/archives/lock", f"{HOME}/tests", f"{HOME}/bench", f"{HOME}/node_modules",
         f"{HOME}/.git", f"{HOME}/data", f"{HOME}/services/panel/web",
     ):  # fmt: skip

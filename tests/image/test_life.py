@@ -225,8 +225,8 @@ async def test_kills_in_the_middle_of_talks_lose_no_acknowledged_turn(life: Life
             await caller.greeting()
             await caller.ask(Clip.read(QUESTION))
             talking = asyncio.create_task(caller.ask(Clip.read(NEXT)))
-            # Each time at another place of the second turn.
-            await asyncio.sleep(0.3 * number)
+            # Each time at another place of the second turn, but not after it.
+            await asyncio.wait({talking}, timeout=0.3 * number)
             await asyncio.to_thread(lambda: life.run("docker", "kill", life.container))
             known[caller.session_id] = [turn["user_text"] for turn in caller.turns]
             talking.cancel()

@@ -10,7 +10,6 @@ import pytest
 
 from tests.fakes_docker import (
     TAG,
-    Docker,
     call,
     make_key,
     repack,
@@ -18,7 +17,7 @@ from tests.fakes_docker import (
     small_project,
     start,
 )
-from tests.small_bundles import HEALTHY, Box, Made, empty_docker, install, make_bundle, order
+from tests.small_bundles import HEALTHY, Box, order
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit
@@ -26,26 +25,6 @@ pytestmark = pytest.mark.unit
 BROKEN = "exited none 0 70"
 LOOPING = "restarting starting 3 1"
 NEW = "earshot:2.0"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Docker:
-    return empty_docker(tmp_path / "bin")
-
-
-@pytest.fixture
-def box(bundle: Made, docker: Docker, tmp_path: Path) -> Box:
-    done = install(bundle, docker, tmp_path / "box")
-    assert done.returncode == 0, done.stderr
-    return Box(tmp_path / "box", docker, bundle)
-
-
-# ---- update --------------------------------------------------------------------------------
 
 
 def test_an_update_keeps_the_way_back_until_the_new_version_is_ready(box: Box) -> None:

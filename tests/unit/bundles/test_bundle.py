@@ -23,21 +23,16 @@ from tests.fakes_docker import (
     seal,
     sign,
 )
-from tests.small_bundles import Made, make_bundle
+from tests.small_bundles import Made
 
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_bundle(tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
-def made(original: Made, tmp_path: Path) -> Made:
+def made(bundle: Made, tmp_path: Path) -> Made:
     """A copy that may be spoilt."""
-    shutil.copytree(original.folder, tmp_path / "bundle")
-    return Made(original.project, tmp_path / "bundle", original.key, original.stranger)
+    shutil.copytree(bundle.folder, tmp_path / "bundle")
+    return Made(bundle.project, tmp_path / "bundle", bundle.key, bundle.stranger)
 
 
 @pytest.fixture
@@ -48,11 +43,9 @@ def docker(tmp_path: Path) -> Docker:
 # ---- what it holds -------------------------------------------------------------------------
 
 
-def test_everything_that_an_installation_needs_is_in_it(original: Made) -> None:
+def test_everything_that_an_installation_needs_is_in_it(bundle: Made) -> None:
     names = {
-        str(path.relative_to(original.folder))
-        for path in original.folder.rglob("*")
-        if path.is_file()
+        str(path.relative_to(bundle.folder)) for path in bundle.folder.rglob("*") if path.is_file()
     }
     assert names >= {
         "image.tar.gz", "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.bridge.yml",
@@ -61,16 +54,16 @@ def test_everything_that_an_installation_needs_is_in_it(original: Made) -> None:
         "NOTICE", "SHA256SUMS", "SHA256SUMS.sig",
     }  # fmt: skip
     listed = {}
-    for line in (original.folder / "SHA256SUMS").read_text().splitlines():
+    for line in (bundle.folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         listed[name] = digest
     assert set(listed) == names - {"SHA256SUMS", "SHA256SUMS.sig"}
     assert listed["models/large/model.gguf"] == hashlib.sha256(MODEL).hexdigest()
 
 
-def test_the_manifest_names_licence_size_digest_and_graphics_memory(original: Made) -> None:
-    manifest = json.loads((original.folder / "manifest.json").read_text())
-    image = original.folder / "image.tar.gz"
+def test_the_manifest_names_licence_size_digest_and_graphics_memory(bundle: Made) -> None:
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    image = bundle.folder / "image.tar.gz"
     assert manifest["version"] == "1.0"
     assert manifest["accel"] == "cpu"
     assert manifest["image_tag"] == TAG
@@ -81,31 +74,31 @@ def test_the_manifest_names_licence_size_digest_and_graphics_memory(original: Ma
     assert (model["id"], model["licence"], model["vram"]) == ("large", "MIT", 1)
 
 
-def test_the_installer_reads_no_other_file_before_it_has_checked_them(original: Made) -> None:
-    text = (original.folder / "install.sh").read_text()
+def test_the_installer_reads_no_other_file_before_it_has_checked_them(bundle: Made) -> None:
+    text = (bundle.folder / "install.sh").read_text()
     before = text[: text.index('  verify_bundle "$bundle"')]
     sourced = [line for line in before.splitlines() if line.strip().startswith((". ", "source "))]
     assert sourced == []
     shellcheck = Path(sys.executable).with_name("shellcheck")
     done = subprocess.run(
-        [shellcheck, "--external-sources", original.folder / "install.sh"],
-        capture_output=True, text=True, check=False, cwd=original.project,
+        [shellcheck, "--external-sources", bundle.folder / "install.sh"],
+        capture_output=True, text=True, check=False, cwd=bundle.project,
     )  # fmt: skip
     assert done.stdout == ""
 
 
 def test_create_refuses_what_it_cannot_make_in_one_sentence(
-    original: Made, docker: Docker, tmp_path: Path
+    bundle: Made, docker: Docker, tmp_path: Path
 ) -> None:
-    command = (original.project / "scripts/appliance", "bundle", "create")
+    command = (bundle.project / "scripts/appliance", "bundle", "create")
     out = tmp_path / "new"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for arguments, said in (
         (("--out", out, "--key", tmp_path / "nobody", "--image", TAG), "ssh-keygen -t ed25519"),
-        (("--out", out, "--key", original.key, "--image", "earshot:none"), "scripts/image"),
-        (("--out", out, "--key", original.key, "--image", "earshot"), "with its tag"),
-        (("--out", tmp_path / "full", "--key", original.key, "--image", TAG), "new folder"),
+        (("--out", out, "--key", bundle.key, "--image", "earshot:none"), "scripts/image"),
+        (("--out", out, "--key", bundle.key, "--image", "earshot"), "with its tag"),
+        (("--out", tmp_path / "full", "--key", bundle.key, "--image", TAG), "new folder"),
         (("--out", out, "--key"), "--key needs a value"),
         (("--image", TAG), "usage"),
     ):
@@ -118,13 +111,13 @@ def test_create_refuses_what_it_cannot_make_in_one_sentence(
 
 
 def test_what_lies_where_the_bundle_is_made_is_not_deleted(
-    original: Made, docker: Docker, tmp_path: Path
+    bundle: Made, docker: Docker, tmp_path: Path
 ) -> None:
     theirs = tmp_path / "new.partial/letter"
     theirs.parent.mkdir()
     theirs.write_text("dear")
     done = call(
-        docker, original.project / "scripts/appliance", "bundle", "create", "--key", original.key,
+        docker, bundle.project / "scripts/appliance", "bundle", "create", "--key", bundle.key,
         "--image", TAG, "--out", tmp_path / "new",
     )  # fmt: skip
     assert done.returncode == 1
@@ -133,11 +126,11 @@ def test_what_lies_where_the_bundle_is_made_is_not_deleted(
 
 
 def test_an_image_that_changes_while_it_is_packed_is_not_shipped(
-    original: Made, docker: Docker, tmp_path: Path
+    bundle: Made, docker: Docker, tmp_path: Path
 ) -> None:
     docker.flag("rebuilt")
     done = call(
-        docker, original.project / "scripts/appliance", "bundle", "create", "--key", original.key,
+        docker, bundle.project / "scripts/appliance", "bundle", "create", "--key", bundle.key,
         "--image", TAG, "--out", tmp_path / "new",
     )  # fmt: skip
     assert done.returncode == 1

@@ -12,29 +12,9 @@ from tests.fakes_docker import (
     Docker,
     call,
 )
-from tests.small_bundles import Box, Made, empty_docker, install, make_bundle, order
+from tests.small_bundles import Box, Made, install, order
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Docker:
-    return empty_docker(tmp_path / "bin")
-
-
-@pytest.fixture
-def box(bundle: Made, docker: Docker, tmp_path: Path) -> Box:
-    done = install(bundle, docker, tmp_path / "box")
-    assert done.returncode == 0, done.stderr
-    return Box(tmp_path / "box", docker, bundle)
-
-
-# ---- install -------------------------------------------------------------------------------
 
 
 def test_install_looks_loads_starts_and_proves_in_this_order(box: Box) -> None:
