@@ -37,9 +37,10 @@ def serve(app: FastAPI, socket_path: Path) -> None:
     Raises:
         ApplianceError: another process answers on this socket.
     """
+    early: list[int] = []
     for number in _SIGNALS:
-        # Until the loop is there to take them.
-        signal.signal(number, lambda *_: sys.exit(0))
+        # Kept until the loop is there: an exit at once could leave the socket behind.
+        signal.signal(number, lambda number, _frame: early.append(number))
     listener = bind(socket_path)
     config = uvicorn.Config(
         app,
@@ -53,7 +54,7 @@ def serve(app: FastAPI, socket_path: Path) -> None:
         h11_max_incomplete_event_size=32 << 10,
     )
     try:
-        asyncio.run(_serve(app, _Server(config), listener))
+        asyncio.run(_serve(app, _Server(config), listener, early))
     finally:
         socket_path.unlink(missing_ok=True)
     if not app.state.scheduler.join(_JOIN_S):
@@ -64,7 +65,9 @@ def serve(app: FastAPI, socket_path: Path) -> None:
         os._exit(0)
 
 
-async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket) -> None:
+async def _serve(
+    app: FastAPI, server: uvicorn.Server, listener: socket.socket, early: list[int]
+) -> None:
     def stop() -> None:
         app.state.scheduler.close()
         server.should_exit = True
@@ -72,6 +75,9 @@ async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket) 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
+    if early:
+        listener.close()
+        return
     await server.serve(sockets=[listener])
 
 

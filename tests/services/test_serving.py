@@ -53,6 +53,7 @@ def test_a_loading_service_stops_too(service: ServiceFactory) -> None:
     tts = service("tts", wait=False)
     until(tts.socket.exists)
     assert tts.stop() == 0
+    assert not tts.socket.exists()
 
 
 def test_a_killed_services_socket_is_taken_over_and_a_living_ones_is_not(

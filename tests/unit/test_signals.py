@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+from fastapi import APIRouter
 
 from appliance.holding import Signals
-from appliance.settings import PROJECT_DIR
+from appliance.serving import create_app, server
+from appliance.serving.server import bind
+from appliance.settings import PROJECT_DIR, Settings
+from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.unit
 
@@ -47,3 +53,23 @@ def test_a_signal_ends_the_wait_and_the_second_hurries() -> None:
             signals.wait(3600)
             assert signals.asked
             assert signals.forced == (number == signal.SIGTERM)
+
+
+def test_a_service_told_to_stop_while_it_begins_leaves_no_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.sock"
+
+    def bind_and_be_stopped(path: Path) -> socket.socket:
+        listener = bind(path)
+        signal.raise_signal(signal.SIGTERM)
+        return listener
+
+    monkeypatch.setattr(server, "bind", bind_and_be_stopped)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.serve(create_app(FakeEngine(), APIRouter(), Settings()), path)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert not path.exists()
