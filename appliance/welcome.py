@@ -25,9 +25,14 @@ def set_up_lines(settings: Settings) -> list[str]:
         return [f"No link to set the password could be made. {error}"]
     if not link:
         return []
-    code = "/set-up" + link.partition("/set-up")[2]
-    ways = dict.fromkeys([settings.front_url, settings.public_url or lan_url(settings)])
     return [
         "No password is set yet. Open this link to set it; it works once:",
-        *(way + code for way in ways if way),
+        *each_way(settings, link),
     ]
+
+
+def each_way(settings: Settings, link: str) -> list[str]:
+    """A set-up link for this machine, and for the network where the box is reached from there."""
+    code = "/set-up" + link.partition("/set-up")[2]
+    ways = dict.fromkeys([settings.front_url, settings.public_url or lan_url(settings)])
+    return [way + code for way in ways if way]

@@ -95,7 +95,9 @@ class Box:
     def set_up_link(self) -> str:
         """Forget the password; returns the link that sets a new one."""
         self._password = ""
-        return self.command("admin", "reset").stdout.split()[-1]
+        said = self.command("admin", "reset").stdout.split()
+        # The first is for this machine, where nothing keeps a browser from signing in.
+        return next(word for word in said if "/set-up" in word)
 
     def sign_in(self) -> list[dict[str, str]]:
         """Sign in as its owner, after setting the password if need be.

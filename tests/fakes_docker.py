@@ -165,8 +165,9 @@ def small_project(folder: Path, calls: Path) -> Path:
     """The scripts of the host in a folder of their own, with stand-ins for what needs a machine."""
     shutil.copytree(HOST, folder / "scripts/host")
     shutil.copy(PROJECT_DIR / "scripts/appliance", folder / "scripts/appliance")
-    for name in ("LICENSE", "NOTICE"):
+    for name in ("README.md", "LICENSE", "NOTICE"):
         shutil.copy(PROJECT_DIR / name, folder / name)
+    shutil.copytree(PROJECT_DIR / "docs", folder / "docs", ignore=shutil.ignore_patterns("pictures"))
     for path in PROJECT_DIR.glob("docker-compose*.yml"):
         shutil.copy(path, folder / path.name)
     for name in ("preflight", "prove-offline"):

@@ -27,6 +27,7 @@ def reset() -> None:
     API keys, join links and calls are left as they are.
     """
     from appliance.set_up import forget_set_up_links, new_set_up_link
+    from appliance.welcome import each_way
 
     settings, store = _open()
     forget_set_up_links(settings)
@@ -35,7 +36,8 @@ def reset() -> None:
     _note(store, "owner.reset")
     typer.echo("The password is forgotten and every browser is signed out.")
     typer.echo("Open this link to set a new one; it works once:")
-    typer.echo(f"  {link}")
+    for way in each_way(settings, link):
+        typer.echo(f"  {way}")
 
 
 def audit(

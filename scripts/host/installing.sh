@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034,SC2154
 
 # What of a bundle lies in the box's folder. The image and the models go to Docker.
-PLACED=(docker-compose.yml docker-compose.cpu.yml docker-compose.bridge.yml scripts LICENSE NOTICE
+PLACED=(docker-compose.yml docker-compose.cpu.yml docker-compose.bridge.yml scripts docs README.md LICENSE NOTICE
   manifest.json sbom.cdx.json)
 SIGNER=signer.pub
 
@@ -84,7 +84,7 @@ keep_setting() { # name, value: the line in the box's .env, whatever else stands
     if [ -f "$ROOT/.env" ]; then
       while IFS= read -r line || [ -n "$line" ]; do
         [ "${line%%=*}" = "$1" ] || printf '%s\n' "$line"
-      done <"$ROOT/.env"
+      done <"$ROOT/.env" || return
     fi
     printf '%s=%s\n' "$1" "$2"
   } >"$draft" || return

@@ -147,6 +147,7 @@ def test_admin_reset_signs_everybody_out_and_opens_the_box_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPLIANCE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("APPLIANCE_PUBLIC_URL", "https://earshot.test")
     settings = box_settings(tmp_path / "data")
     before = new_set_up_link(settings).partition("code=")[2]
     store = open_store(settings)
@@ -155,7 +156,11 @@ def test_admin_reset_signs_everybody_out_and_opens_the_box_once(
     store.attempts.begin("192.0.2.7", lambda _tries, _now: 0, ())
     done = CliRunner().invoke(build(), ["admin", "reset"])
     assert done.exit_code == 0
-    code = done.stdout.split()[-1].partition("code=")[2]
+    here, there = done.stdout.split()[-2:]
+    assert here.startswith("http://localhost:8080/set-up")
+    assert there.startswith("https://earshot.test/set-up")
+    code = here.partition("code=")[2]
+    assert there.endswith(code)
     assert store.owner.password_hash() is None
     assert store.sign_ins.all(1800, 43200) == []
     assert is_set_up_code(settings, code)

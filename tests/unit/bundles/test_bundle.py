@@ -50,7 +50,8 @@ def test_everything_that_an_installation_needs_is_in_it(bundle: Made) -> None:
     assert names >= {
         "image.tar.gz", "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.bridge.yml",
         "models/models.json", "models/large/model.gguf", "manifest.json", "sbom.cdx.json",
-        "sources/sources.tar.gz", "scripts/appliance", "scripts/host/update", "install.sh", "LICENSE",
+        "sources/sources.tar.gz", "scripts/appliance", "scripts/host/update", "install.sh", "README.md", "docs/operations.md",
+        "LICENSE",
         "NOTICE", "SHA256SUMS", "SHA256SUMS.sig",
     }  # fmt: skip
     listed = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -312,3 +314,21 @@ def test_a_folder_that_no_bundle_made_is_not_updated(box: Box, tmp_path: Path) -
     done = call(box.docker, project / "scripts/appliance", "update", box.second())
     assert done.returncode == 1
     assert "git pull" in done.stderr
+
+
+def test_no_line_of_a_settings_file_that_cannot_be_read_is_lost(box: Box) -> None:
+    env = box.root / ".env"
+    env.write_text("APPLIANCE_DATABASE_URL=postgresql://secret\n")
+    env.chmod(0)
+    script = (
+        f"ROOT={box.root}; . {box.root}/scripts/host/lib.sh; . {box.root}/scripts/host/installing.sh; "
+        "keep_setting EARSHOT_IMAGE earshot:3.0 || echo refused"
+    )
+    # Root, too, then reads only what its modes let it.
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*plain, "bash", "-c", script], capture_output=True, text=True, check=True
+    )
+    env.chmod(0o600)
+    assert done.stdout == "refused\n"
+    assert env.read_text() == "APPLIANCE_DATABASE_URL=postgresql://secret\n"
