@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from tests.box import Box, running_box
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Of pytest-xdist; one, if it is not there.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security", "image")
 
 
@@ -56,7 +60,8 @@ def free_port() -> Callable[[], int]:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port: int = probe.getsockname()[1]
-            if port not in given:
+            # The kernel gives mostly odd ones, so the workers share them by pairs.
+            if port not in given and port // 2 % _WORKERS == _WORKER:
                 given.add(port)
                 return port
 

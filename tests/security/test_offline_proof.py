@@ -13,6 +13,7 @@ from tests.results import note
 pytestmark = [pytest.mark.security, pytest.mark.timeout(700)]
 
 
+@pytest.mark.alone
 def test_a_whole_call_stays_on_the_box() -> None:
     proof = prove(Settings())
     note("offline proof", watched_s=proof.seconds_watched, calls=proof.calls_traced)

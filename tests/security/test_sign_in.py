@@ -97,7 +97,9 @@ async def test_a_guess_is_no_password(
     assert panel.store.owner.password_hash() is None
 
 
-async def test_the_password_is_kept_as_argon2id(panel: Panel, browser: httpx.AsyncClient) -> None:
+async def test_the_password_is_kept_as_argon2id(
+    costly_passwords: None, panel: Panel, browser: httpx.AsyncClient
+) -> None:
     await set_up(panel, browser)
     assert (panel.store.owner.password_hash() or "").startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 

@@ -235,7 +235,14 @@ def test_every_category_is_tested_and_whatever_fails_is_told(
         return
     told = [line.split(" ") for line in done.stdout.splitlines() if line.startswith("-m pytest")]
     folders = [part for line in told for part in line if part.startswith("tests/")]
-    assert sorted(folders) == [f"tests/{name}" for name in sorted(CATEGORIES) if name != "image"]
+    # What is marked alone lies in security, and is run with the calls.
+    everything = [name for name in CATEGORIES if name != "image"]
+    assert sorted(folders) == sorted(f"tests/{name}" for name in [*everything, "security"])
+    calls, beside = sorted(told, key=lambda line: "-n" in line)
+    assert " ".join(calls[3:8]) == "not nightly and (alone or"
+    assert " ".join(beside[3:8]) == "not nightly and not alone"
+    assert "tests/security" in calls
+    assert "tests/security" in beside
     assert sorted(line[-1] for line in told) == ["--junitxml=a-beside.xml", "--junitxml=a.xml"]
     assert all("not nightly" in " ".join(line) for line in told)
 
