@@ -82,8 +82,9 @@ def test_a_spoken_question_is_answered(box: Box, cookies: Cookies, tmp_path: Pat
         assert re.fullmatch(r"\d:\d\d of 120:00", visited.text("#clock"))
         visited.shot("talk-3-answered")
         visited.look("talk-call", whole=False)
+        # One word may be misheard; if it is the country, another answer is right.
         assert error_rate(["What is the capital of France?"], [heard]) <= 0.2
-        assert "paris" in answer.lower()
+        assert "paris" in answer.lower() or "france" not in heard.lower()
 
         _hang_up(visited)
         visited.page.click("#thumb-down")
