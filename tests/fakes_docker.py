@@ -167,7 +167,9 @@ def small_project(folder: Path, calls: Path) -> Path:
     shutil.copy(PROJECT_DIR / "scripts/appliance", folder / "scripts/appliance")
     for name in ("README.md", "LICENSE", "NOTICE"):
         shutil.copy(PROJECT_DIR / name, folder / name)
-    shutil.copytree(PROJECT_DIR / "docs", folder / "docs", ignore=shutil.ignore_patterns("pictures"))
+    shutil.copytree(
+        PROJECT_DIR / "docs", folder / "docs", ignore=shutil.ignore_patterns("pictures")
+    )
     for path in PROJECT_DIR.glob("docker-compose*.yml"):
         shutil.copy(path, folder / path.name)
     for name in ("preflight", "prove-offline"):
