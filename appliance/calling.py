@@ -6,6 +6,7 @@ All times are CLOCK_MONOTONIC seconds; on one host they compare with the agent's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -26,6 +27,7 @@ _QUIET_S = 1.0
 _AGENT_JOINS_S = 5.0
 _GREETING_S = 15.0
 _ANSWER_S = 30.0
+_REPLY_BEGINS_S = 5.0
 _STEP_S = 0.02
 # The agent's detector and our own threshold differ about where a word ends.
 _SAME_MOMENT_S = 0.6
@@ -39,6 +41,8 @@ class TurnReport:
     heard: str = ""
     answered: str = ""
     interrupted: bool = False
+    early: bool = False
+    """The agent's voice was heard before the recording's last word."""
     turns_in_file: int = 0
     ms: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys((*STAGES, "at_ear")))
 
@@ -150,13 +154,28 @@ class Caller:
         silent = time.monotonic() - self.ear.last_loud() > _QUIET_S
         return silent and self.agent_state not in ("thinking", "speaking")
 
-    async def ask(self, clip: Clip, timeout_s: float = _ANSWER_S) -> TurnReport:
-        """Speak one recording and wait until its answer is over, at most ``timeout_s`` after it."""
+    async def ask(
+        self, clip: Clip, timeout_s: float = _ANSWER_S, *, floor: asyncio.Lock | None = None
+    ) -> TurnReport:
+        """Speak one recording and wait until its answer is over, at most ``timeout_s`` after it.
+
+        Args:
+            clip: what to say.
+            timeout_s: after which no answer is waited for any more.
+            floor: held from the first word until the answer begins, so that several callers
+                speak in turn.
+        """
         before = len(self.turns)
-        began = await self.microphone.say(clip)
-        last_voiced = began + clip.voiced_to_s
+        async with floor or contextlib.nullcontext():
+            began = await self.microphone.say(clip)
+            last_voiced = began + clip.voiced_to_s
+            if floor:
+                await self.until(lambda: self.ear.first_loud(last_voiced), timeout_s)
         await self.until(lambda: self._answered(before, last_voiced), timeout_s)
-        return self._report(clip, self.turns[before:], last_voiced)
+        report = self._report(clip, self.turns[before:], last_voiced)
+        first = self.ear.first_loud(began + clip.voiced_from_s)
+        report.early = first is not None and first < last_voiced
+        return report
 
     def _answered(self, before: int, last_voiced: float) -> bool:
         """The answer to the recording's last words was heard, or there is none to wait for."""
@@ -186,6 +205,11 @@ class Caller:
         heard = self.ear.first_loud(max(since, last_voiced))
         report.ms["at_ear"] = round((heard - last_voiced) * 1000) if heard else None
         return report
+
+    async def settled(self, since: float) -> None:
+        """Wait until whatever answers what was said until ``since`` is over, if there is such."""
+        await self.until(lambda: self.ear.first_loud(since), _REPLY_BEGINS_S)
+        await self.until(self._quiet, _ANSWER_S)
 
     async def type(self, text: str) -> None:
         """Send a typed message instead of speech."""
