@@ -177,7 +177,9 @@ class SttSettings(Group):
         "auto", "int8", "int8_float16", "int8_float32", "int8_bfloat16", "int16", "float16",
         "bfloat16", "float32",
     ] = Field(
-        "auto", description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU."
+        "auto",
+        description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU, int8_float16 where "
+        "its memory is short.",
     )  # fmt: skip
     threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
     url: str = Field(
@@ -195,7 +197,7 @@ class LlmSettings(Group):
         description="Id of the GGUF model, from the catalogue or the models folder.",
     )
     gpu_layers: int = Field(
-        -1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU."
+        -1, ge=-1, description="Layers on the GPU; -1: all that fit, ignored without a GPU."
     )
     context_tokens: int = Field(
         4096, ge=512, le=131072, description="Context of one conversation, in tokens."
