@@ -114,7 +114,8 @@ def test_an_old_driver_a_full_card_and_no_card_are_reasons() -> None:
     }
     for answers, said in ((old, "525"), (full, "512 MB")):
         with loaded(FakeNvml(answers)):
-            assert said in card_of(wish()).why_not
+            card = card_of(wish())
+            assert said in card.why_not + card.hint
     with loaded(None):
         assert "no NVIDIA GPU" in card_of(wish()).why_not
     with loaded(FakeNvml()):
