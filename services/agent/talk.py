@@ -21,6 +21,7 @@ from services.agent.clauses import ClauseTokenizer
 from services.agent.ear import Ear, EarEvents
 from services.agent.mind import make_mind
 from services.agent.pauses import PatientDetector
+from services.agent.turn_end import TurnEnd, make_judge
 from services.agent.turns import TurnLog
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
@@ -83,12 +84,16 @@ class Talk:
                 on_unheard=on_unheard,
             ),
         )
+        # The version is not a detail: without it the default may listen in the maker's cloud.
+        turn_end = TurnEnd(
+            inference.TurnDetector(version="v1-mini"), make_judge(persona.delays), persona.language
+        )
         session: AgentSession[None] = AgentSession(
             stt=ear,
             llm=make_mind(settings, persona, session_id),
             tts=tts.StreamAdapter(tts=voice, sentence_tokenizer=ClauseTokenizer()),
             vad=PatientDetector(detectors.session, ear.settled),
-            turn_handling=_handling(settings, persona),
+            turn_handling=_handling(settings, persona, turn_end),
             conn_options=SessionConnectOptions(
                 # Trying again would only double the silence: the caller is told, and asks again.
                 llm_conn_options=APIConnectOptions(max_retry=0, timeout=_MODEL_SILENCE_S),
@@ -103,6 +108,7 @@ class Talk:
             # At the end of a call nobody waits for the last words.
             session_close_transcript_timeout=0.5,
         )
+        turn_end.follow(session)
         return cls(session, ear, voice)
 
     async def aclose(self) -> None:
@@ -111,11 +117,10 @@ class Talk:
         await self.ear.aclose()
 
 
-def _handling(settings: Settings, persona: Persona) -> TurnHandlingOptions:
+def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHandlingOptions:
     delays = persona.delays
     return TurnHandlingOptions(
-        # The version is not a detail: without it the default may listen in the maker's cloud.
-        turn_detection=inference.TurnDetector(version="v1-mini"),
+        turn_detection=turn_end,
         endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
         interruption={
             "mode": "vad",
