@@ -14,13 +14,13 @@ Answer = Literal["fits", "tight", "too_big", "unknown"]
 
 MIB = 1 << 20
 GIB = 1 << 30
-# The llm answers one conversation after another in one context, which the calls share.
-CONVERSATIONS = 1
+CONVERSATIONS = 5
+"""What the llm keeps at once where nothing else is known: of four calls, and of other programs."""
 SAFE_PART = 0.8
 """A prediction up to this part of what will be free fits; up to all of it is tight."""
 
-# llama.cpp's own: it reads a prompt in steps of so many tokens, and pads the context.
-_STEP_TOKENS = 512
+# A step takes so many tokens of prompts and a few that are said; llama.cpp pads the context.
+_STEP_TOKENS: dict[Place, int] = {"ram": 72, "vram": 520}
 _PAD_TOKENS = 256
 _F32 = 4
 # A library on a GPU takes this for itself, in each program.
@@ -93,7 +93,7 @@ class Fit:
 
 def line_of(shape: Shape, place: Place = "ram") -> Line:
     """How a language model's need grows with its context."""
-    step = _STEP_TOKENS * _F32
+    step = _STEP_TOKENS[place] * _F32
     return Line(
         fixed=shape.weights + (_CUDA_CONTEXT if place == "vram" else 0),
         state=shape.state,

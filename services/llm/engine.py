@@ -12,7 +12,7 @@ import numpy as np
 from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.errors import ApplianceError
-from appliance.seats import seats_of
+from appliance.seats import conversations_of
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.llm.answer import Answer
@@ -73,7 +73,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         """
         self._settings = settings
         self.model_id = Catalogue(settings).selected("llm")
-        slots = max(_FEWEST_SLOTS, slots or seats_of(settings).count + 1)
+        slots = max(_FEWEST_SLOTS, slots or conversations_of(settings))
         self.concurrency = slots - 1
         llm = settings.llm
         self._gpu_layers = llm.gpu_layers if gpu_layers is None else gpu_layers
