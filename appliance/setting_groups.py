@@ -218,7 +218,15 @@ class TtsSettings(Group):
         description="Id of the Piper voice, from the catalogue or the models folder.",
     )
     gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
-    workers: int = Field(2, ge=1, le=16, description="Sentences made at the same time.")
+    workers: int = Field(
+        2, ge=1, le=16,
+        description="Processor cores the voice uses at most; more sentences than that take turns.",
+    )  # fmt: skip
+    cache_mb: int = Field(
+        16, ge=0, le=1024,
+        description="Memory for sentences that were spoken lately and may come again, in MB (16: six "
+        "minutes of speech); 0: none is kept.",
+    )  # fmt: skip
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )
