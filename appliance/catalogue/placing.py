@@ -11,6 +11,9 @@ from appliance.catalogue.shape import Shape
 ALL_LAYERS = -1
 FlashAttention = Literal["auto", "on"]
 
+LEAST_SLOTS = 2
+"""One for calls, one for other programs."""
+
 # What is predicted is off by up to a tenth, and memory that is full to the brim fragments.
 _USED_PART = 0.92
 _LEAST_KEPT = GIB // 4
@@ -37,7 +40,7 @@ class Placing:
 
     Attributes:
         gpu_layers: on the card; ``ALL_LAYERS``: all, 0: none.
-        slots: conversations kept at once, at least 1.
+        slots: conversations kept at once.
         kv_type: what the conversations are kept in.
         flash_attn: ``on`` where the cache asks for it, else llama.cpp decides.
         why: a sentence about where this comes from.
@@ -75,14 +78,14 @@ def on_card(shape: Shape, wish: Wish, free: int) -> Placing:
         if need_on_card(shape, wish, kv_type).total <= usable:
             return _placed(wish.gpu_layers, wish.slots, kv_type, f"all {wish.slots} slots: {said}")
     kv_type = _kinds(shape)[-1]
-    for slots in range(wish.slots - 1, 0, -1):
+    for slots in range(wish.slots - 1, LEAST_SLOTS - 1, -1):
         fewer = replace(wish, slots=slots)
         if need_on_card(shape, fewer, kv_type).total <= usable:
             why = f"{slots} of {wish.slots} slots: {said}"
             return _placed(wish.gpu_layers, slots, kv_type, why)
     if wish.gpu_layers != ALL_LAYERS:
         why = f"llm.gpu_layers is {wish.gpu_layers}: {said}, which may not do"
-        return _placed(wish.gpu_layers, 1, kv_type, why)
+        return _placed(wish.gpu_layers, LEAST_SLOTS, kv_type, why)
     for layers in range(shape.layers, 0, -1):
         if need_on_card(shape, replace(wish, gpu_layers=layers), kv_type).total <= usable:
             why = f"{layers} of {shape.layers} layers: {said}"

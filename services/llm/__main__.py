@@ -9,7 +9,7 @@ import sys
 from appliance import logs
 from appliance.serving import create_app, serve
 from appliance.settings import load_settings
-from services.llm.engine import LlamaEngine
+from services.llm.placing import PlacedEngine
 from services.llm.routes import create_router
 
 # A thread that wants to go on asks the one that runs; Python's own 5 ms are as long as a step.
@@ -21,7 +21,7 @@ def main() -> None:
     settings = load_settings()
     logs.configure("llm", settings.log_level)
     sys.setswitchinterval(_SWITCH_S)
-    engine = LlamaEngine(settings)
+    engine = PlacedEngine(settings)
     serve(create_app(engine, create_router(engine), settings), settings.socket("llm"))
 
 

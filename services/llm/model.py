@@ -37,6 +37,9 @@ class Model:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = _ALL_LAYERS if gpu_layers < 0 else gpu_layers
+        if llama_cpp.llama_supports_gpu_offload():
+            # Several cards would else share the layers; what is free was read of the first alone.
+            params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
         self.handle: Any = llama_cpp.llama_model_load_from_file(str(file).encode(), params)
         if not self.handle:
             raise unreadable(model_id)

@@ -40,7 +40,7 @@ QWEN_14B = shape(8.38, 40, 8, 5120)
 BESIDE_WHISPER = int(22.7 * GIB) - int(2.5 * GIB)
 
 
-@pytest.mark.parametrize("slots", [1, 5, 9, 16])
+@pytest.mark.parametrize("slots", [2, 5, 9, 16])
 def test_the_reference_model_has_all_its_slots_in_f16_on_the_reference_card(slots: int) -> None:
     placing = on_card(LLAMA_8B, Wish(slots, 4096), BESIDE_WHISPER)
     assert (placing.gpu_layers, placing.slots) == (ALL_LAYERS, slots)
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_halved_loses_slots() -> None:
 def test_slots_are_given_up_before_layers() -> None:
     placing = on_card(QWEN_14B, Wish(16, 4096), 12 * GIB)
     assert (placing.gpu_layers, placing.kv_type) == (ALL_LAYERS, "q8_0")
-    assert 1 <= placing.slots < 16
+    assert 2 <= placing.slots < 16
 
 
 def test_a_model_larger_than_the_card_leaves_layers_outside() -> None:
@@ -89,7 +89,7 @@ def test_the_owners_number_of_layers_is_kept() -> None:
     assert (some.gpu_layers, some.slots, some.kv_type) == (20, 4, "f16")
     # More than fit: he may know better, and llama.cpp says it if not.
     forced = on_card(LLAMA_8B, Wish(4, 4096, gpu_layers=32), 3 * GIB)
-    assert (forced.gpu_layers, forced.slots) == (32, 1)
+    assert (forced.gpu_layers, forced.slots) == (32, 2)
     assert "may not do" in forced.why
 
 
