@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
@@ -80,13 +80,14 @@ class _Talk:
 
     def pick(self, logits: Logits) -> int:
         """The token to be said after what was read."""
-        slot = self.slot
-        past = slot.tokens[max(0, slot.length - PENALTY_TOKENS) : slot.length]
-        return self._picker.pick(logits, past)
+        if not self._picker.penalises:
+            return self._picker.pick(logits)
+        end = self.slot.length
+        return self._picker.pick(logits, self.slot.tokens[max(0, end - PENALTY_TOKENS) : end])
 
     def say(self, token: int) -> None:
         """Note a token that is said."""
-        self._last = np.array((token,), np.int32)
+        self._last[0] = token
         self.said += 1
 
 
@@ -159,11 +160,10 @@ class Decoder:
             self._leave(talk, Done.LEFT)
         if not self._talks and not self._waiting:
             self._note(self._inbox.get())
-        try:
-            while True:
-                self._note(self._inbox.get_nowait())
-        except Empty:
-            pass
+        while not self._inbox.empty():
+            self._note(self._inbox.get())
+        if not self._waiting:
+            return
         # As many places as calls at once: nobody waits here for longer than a step.
         for asked in sorted(self._waiting, key=lambda one: one.priority):
             if asked.is_unwanted:

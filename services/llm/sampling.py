@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,53 +26,53 @@ class Picker:
 
     def __init__(self, sampling: Sampling) -> None:
         self._how = sampling
-        self._random = np.random.default_rng(sampling.seed)
-        self._penalises = (
+        self._random = random.Random(sampling.seed).random
+        self.penalises = (
             sampling.repeat_penalty != 1.0
             or sampling.frequency_penalty != 0.0
             or sampling.presence_penalty != 0.0
         )
-        self.needs_past = self._penalises
         """Whether ``pick`` has to be shown the latest tokens."""
+        self._is_greedy = sampling.temperature == 0
+        self._reach = _FARTHEST * max(sampling.temperature, 1.0 if self.penalises else 0.0)
 
     def pick(self, logits: Logits, past: npt.NDArray[np.int32] | None = None) -> int:
         """The next token.
 
         Args:
             logits: one for each token of the vocabulary; not changed.
-            past: the latest tokens, at most ``PENALTY_TOKENS``, where ``needs_past``.
+            past: the latest tokens, at most ``PENALTY_TOKENS``, where it ``penalises``.
         """
-        how = self._how
-        if how.temperature == 0 and not self._penalises:
-            return int(logits.argmax())
-        tokens, values = self._likeliest(logits)
-        if self._penalises and past is not None:
+        top = logits.argmax()
+        if self._is_greedy and past is None:
+            return int(top)
+        tokens = (logits > logits[top] - self._reach).nonzero()[0]
+        values = logits[tokens]
+        if len(tokens) > self._how.top_k:
+            kept = values.argpartition(-self._how.top_k)[-self._how.top_k :]
+            tokens, values = tokens[kept], values[kept]
+        if past is not None:
             values = self._penalised(tokens, values, past)
-        if how.temperature == 0:
+        if self._is_greedy:
             return int(tokens[values.argmax()])
+        return self._drawn(tokens, values)
+
+    def _drawn(self, tokens: npt.NDArray[np.intp], values: Logits) -> int:
+        how = self._how
         weights = np.exp((values - values.max()) / how.temperature)
         if how.top_p < 1.0:
-            order = np.argsort(-weights)
-            tokens, weights = tokens[order], weights[order]
-            sums = np.cumsum(weights)
-            count = int(np.searchsorted(sums, how.top_p * sums[-1])) + 1
-            tokens, weights = tokens[:count], weights[:count]
-        sums = np.cumsum(weights)
-        drawn = np.searchsorted(sums, self._random.random() * sums[-1], side="right")
-        return int(tokens[min(int(drawn), len(tokens) - 1)])
-
-    def _likeliest(self, logits: Logits) -> tuple[npt.NDArray[np.intp], Logits]:
-        reach = _FARTHEST * max(self._how.temperature, 1.0 if self._penalises else 0.0)
-        tokens = np.flatnonzero(logits > logits.max() - reach)
-        if len(tokens) > self._how.top_k:
-            kept = np.argpartition(logits[tokens], -self._how.top_k)[-self._how.top_k :]
-            tokens = tokens[kept]
-        return tokens, logits[tokens]
+            order = (-weights).argsort()
+            tokens, sums = tokens[order], weights[order].cumsum()
+            sums = sums[: sums.searchsorted(how.top_p * sums[-1]) + 1]
+        else:
+            sums = weights.cumsum()
+        drawn = sums.searchsorted(self._random() * sums[-1], side="right")
+        return int(tokens[min(drawn, len(sums) - 1)])
 
     def _penalised(
         self, tokens: npt.NDArray[np.intp], values: Logits, past: npt.NDArray[np.int32]
     ) -> Logits:
-        counts = (tokens[:, None] == past[None, :]).sum(axis=1)
+        counts = (tokens[:, None] == past).sum(axis=1)
         said = counts > 0
         repeated = np.where(
             values > 0, values / self._how.repeat_penalty, values * self._how.repeat_penalty

@@ -44,9 +44,12 @@ class Slot:
 
     def add(self, tokens: Ids) -> None:
         """Note tokens that the model has read."""
-        end = self.length + len(tokens)
-        self.tokens[self.length : end] = tokens
-        self.length = end
+        count = len(tokens)
+        if count == 1:
+            self.tokens[self.length] = tokens[0]
+        else:
+            self.tokens[self.length : self.length + count] = tokens
+        self.length += count
 
 
 class Slots:

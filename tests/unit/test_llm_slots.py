@@ -363,7 +363,8 @@ LOGITS = np.array([0.0, 3.0, 2.0, 1.0, -5.0], np.float32)
 
 def drawn(times: int = 400, **how: float) -> list[int]:
     picker = Picker(Sampling(seed=3, **how))  # type: ignore[arg-type]
-    return [picker.pick(LOGITS, np.array([1, 1], np.int32)) for _ in range(times)]
+    past = np.array([1, 1], np.int32) if picker.penalises else None
+    return [picker.pick(LOGITS, past) for _ in range(times)]
 
 
 def test_the_likeliest_token_at_temperature_zero() -> None:
