@@ -31,9 +31,7 @@ def voice(*, speakers: int = 0, noise: bool = True) -> bytes:
         weight("post.weight", 1, _CHANNELS, 7),
         _weight("zero", np.zeros(1, np.float32)),
         _weight("one", np.ones(1, np.float32)),
-        _weight("first", np.zeros(1, np.int64)),
         _weight("longer", np.array([1, 1, 12], np.int64)),
-        _weight("last", np.array([-1], np.int64)),
     ]
     nodes = [
         _node("Gather", ["letters", "input"], "embedded"),
@@ -46,6 +44,7 @@ def voice(*, speakers: int = 0, noise: bool = True) -> bytes:
     draws = "means"
     if noise:
         draws = "draws"
+        weights.append(_weight("first", np.zeros(1, np.int64)))
         nodes += [
             _node("RandomNormalLike", ["means"], "noise"),
             _node("Gather", ["scales", "first"], "scale"),
@@ -55,6 +54,7 @@ def voice(*, speakers: int = 0, noise: bool = True) -> bytes:
     moved, prepared = "moved", "prepared"
     if speakers:
         weights.append(weight("speakers", speakers, _CHANNELS))
+        weights.append(_weight("last", np.array([-1], np.int64)))
         nodes += [
             _node("Gather", ["speakers", "sid"], "speaker_row"),
             _node("Unsqueeze", ["speaker_row", "last"], "speaker"),

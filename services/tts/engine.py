@@ -10,7 +10,7 @@ import numpy as np
 
 from appliance.audio import Pcm, Samples, StreamResampler, encode_audio, to_s16le, wav_header
 from appliance.errors import ApplianceError
-from appliance.serving import PAUSE, Engine, Pause
+from appliance.serving import PAUSE, Engine, Pause, Priority
 from appliance.settings import Settings
 from services.tts.cores import Order
 from services.tts.pacing import Lead
@@ -40,6 +40,7 @@ class PiperEngine(Engine[Speak, bytes]):
         # of another's before its first sound.
         self.concurrency = settings.tts.workers * _REQUESTS_A_CORE
         self._voices = Voices(settings)
+        self._gain = settings.tts.gain
         self._repeats = Repeats(settings.tts.cache_mb << 20)
 
     def models(self) -> list[str]:
@@ -85,9 +86,9 @@ class PiperEngine(Engine[Speak, bytes]):
         """Samples at 24 kHz as they are made; never nothing at all, unless stopped."""
         voice = self._voices.get(request.voice or self._voices.selected)
         resampler = StreamResampler(voice.rate_hz, RATE_HZ)
-        start, made = Start(voice.rate_hz), 0
+        start, made = Start(voice.rate_hz, self._gain), 0
         for piece in pieces(speakable(request.text)):
-            for samples in self._spoken(voice, piece, request.speed, order):
+            for samples in self._spoken(voice, piece, request, order):
                 if order.stop.is_set():
                     return
                 ready = resampler.push(start.after(samples))
@@ -98,16 +99,17 @@ class PiperEngine(Engine[Speak, bytes]):
         rest = np.concatenate([resampler.push(start.rest()), resampler.flush()])
         yield rest if made + len(rest) else np.zeros(round(SILENCE_S * RATE_HZ), np.float32)
 
-    def _spoken(self, voice: Voice, piece: str, speed: float, order: Order) -> Iterator[Samples]:
+    def _spoken(self, voice: Voice, piece: str, request: Speak, order: Order) -> Iterator[Samples]:
         """One sentence: as it was spoken before, or as it is made now."""
-        key = self._repeats.key(voice.id, speed, piece)
+        key = self._repeats.key(voice.id, request.speed, piece)
         known = self._repeats.get(key)
         if known is not None:
             yield known
             return
         parts: list[Samples] = []
-        for samples in voice.speak(piece, speed, order):
+        for samples in voice.speak(piece, request.speed, order):
             parts.append(samples)
             yield samples
-        if parts and not order.stop.is_set():
+        # A book that is read aloud would push out what callers hear again and again.
+        if parts and not order.stop.is_set() and request.priority is not Priority.BACKGROUND:
             self._repeats.put(key, np.concatenate(parts))

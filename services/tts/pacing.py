@@ -10,6 +10,9 @@ _FIRST_FRAMES = 16
 _MOST_FRAMES = 128
 """A stop is seen between two pieces; longer ones would save little."""
 
+_UNHEARD_FRAMES = 7
+"""Of a first piece: the breath that is cut from it, and what the resampler holds back."""
+
 _SAFETY = 1.5
 """A piece may take so many times longer than expected before the sound runs dry."""
 
@@ -39,7 +42,9 @@ class Speed:
     def first(self) -> float:
         """The shortest first piece, in frames, after which a second can be made in time."""
         share = _SAFETY * self._cost
-        return max(_FIRST_FRAMES, share * self._margin / (1 - share)) if self.keeps_up else math.inf
+        if not self.keeps_up:
+            return math.inf
+        return max(_FIRST_FRAMES, (share * self._margin + _UNHEARD_FRAMES) / (1 - share))
 
     def within(self, seconds: float) -> float:
         """How many frames can be made in that time."""
@@ -88,7 +93,6 @@ def next_piece(speed: Speed, lead: Lead | None, before: int, left: int) -> int:
         wish = speed.first() if seconds is None else max(_FIRST_FRAMES, speed.within(seconds))
         # Never less than before: for a listener who has run dry, small pieces cost the most.
         wish = max(wish, before)
-        if speed.keeps_up:
-            wish = min(wish, _MOST_FRAMES)
+        wish = min(wish, max(_MOST_FRAMES, speed.first()))
     # No crumb at the end.
     return left if wish * 1.5 >= left else math.ceil(wish)

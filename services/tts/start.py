@@ -16,9 +16,11 @@ class Start:
 
     Args:
         rate_hz: the sound's.
+        gain: the one it was made with.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, gain: float) -> None:
+        self._audible = _AUDIBLE * min(gain, 1.0)
         self._kept = round(_KEPT_S * rate_hz)
         self._left = round(_LONGEST_S * rate_hz)
         self._held = np.zeros(0, np.float32)
@@ -31,7 +33,7 @@ class Start:
         if not self._left:
             return samples
         known = np.concatenate([self._held, samples])
-        loud = np.flatnonzero(np.abs(known) > _AUDIBLE)
+        loud = np.flatnonzero(np.abs(known) > self._audible)
         quiet = int(loud[0]) if loud.size else len(known)
         cut = min(max(0, quiet - self._kept), self._left)
         self._left -= cut

@@ -56,11 +56,6 @@ class Voice:
         """Rate of its samples."""
         return int(self._piper.config.sample_rate)
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether sound comes before its sentence is complete."""
-        return self._staged is not None
-
     def speak(self, text: str, speed: float, order: Order) -> Iterator[Samples]:
         """Samples at the voice's own rate, made as they are asked for, until ``order`` stops."""
         for phonemes in self._piper.phonemize(text):

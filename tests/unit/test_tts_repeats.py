@@ -64,7 +64,7 @@ def test_nothing_is_kept_without_memory_for_it() -> None:
 @pytest.mark.parametrize("step", [50, 400, 5000])
 def test_the_breath_is_shortened_and_no_sound_lost(step: int) -> None:
     spoken = np.concatenate([sound(0.0005, round(0.1 * RATE_HZ)), sound(0.2, 2000)])
-    start = Start(RATE_HZ)
+    start = Start(RATE_HZ, 1.0)
     left = np.concatenate(
         [start.after(spoken[at : at + step]) for at in range(0, len(spoken), step)]
     )
@@ -73,14 +73,19 @@ def test_the_breath_is_shortened_and_no_sound_lost(step: int) -> None:
     assert loud == pytest.approx(0.025, abs=0.001)
 
 
+def test_a_voice_that_is_turned_down_is_not_taken_for_silence() -> None:
+    spoken = np.concatenate([sound(0.00005, round(0.1 * RATE_HZ)), sound(0.002, 4000)])
+    assert len(Start(RATE_HZ, 0.1).after(spoken)) == 4000 + round(0.025 * RATE_HZ)
+
+
 def test_a_long_silence_is_not_eaten() -> None:
-    start = Start(RATE_HZ)
+    start = Start(RATE_HZ, 1.0)
     left = [start.after(sound(0.0, 441)) for _piece in range(50)]
     assert sum(map(len, left)) == round(0.8 * RATE_HZ)
     assert len(start.rest()) == 0
 
 
 def test_a_whisper_that_ends_before_it_is_audible_is_not_lost() -> None:
-    start = Start(RATE_HZ)
+    start = Start(RATE_HZ, 1.0)
     heard = [start.after(sound(0.001, 441)) for _piece in range(3)]
     assert sum(map(len, heard)) + len(start.rest()) == round(0.025 * RATE_HZ)
