@@ -44,6 +44,8 @@ class TurnReport:
     early: bool = False
     """The agent's voice was heard before the recording's last word."""
     turns_in_file: int = 0
+    turn: int | None = None
+    """Index in the call of the turn whose times these are."""
     ms: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys((*STAGES, "at_ear")))
 
     @property
@@ -89,12 +91,10 @@ class Caller:
             NotReady: the box does not answer, is starting, or is full.
             ApplianceError: it refused for another reason.
         """
-        body = {"persona": self._persona} if self._persona else {}
-        answer = await self._post("/api/v1/sessions", body)
-        self.session_id = answer["session_id"]
+        url, token = await self._admitted()
         self._listen()
         try:
-            await self.room.connect(answer["url"], answer["token"])
+            await self.room.connect(url, token)
         except rtc.ConnectError as error:
             raise NotReady(
                 "cannot_join", "The call's room could not be joined.",
@@ -108,7 +108,18 @@ class Caller:
         await self.room.local_participant.publish_track(track, options)
         self.microphone.start()
         if not await self.until(self.agent_present, _AGENT_JOINS_S):
-            await self._post(f"/api/v1/sessions/{self.session_id}/dispatch", {})
+            await self._agent_again()
+
+    async def _admitted(self) -> tuple[str, str]:
+        """The media server's address and a token for this call's room."""
+        body = {"persona": self._persona} if self._persona else {}
+        answer = await self._post("/api/v1/sessions", body)
+        self.session_id = answer["session_id"]
+        return answer["url"], answer["token"]
+
+    async def _agent_again(self) -> None:
+        """Ask for an agent: none has come."""
+        await self._post(f"/api/v1/sessions/{self.session_id}/dispatch", {})
 
     def agent_present(self) -> bool:
         """Whether an agent is in the room."""
@@ -196,6 +207,7 @@ class Caller:
         report.heard = " ".join(t["user_text"] for t in turns if t["user_text"])
         report.answered = " ".join(t["agent_text"] for t in turns if t["agent_text"])
         report.interrupted = bool(turns[-1]["interrupted"])
+        report.turn = turns[-1]["turn"]
         at = turns[-1]["at"]
         same_host = turns[-1].get("host") == boot_id()
         for stage in STAGES:

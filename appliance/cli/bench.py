@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             sides = [ours(settings, persona)]
             async with AsyncExitStack() as stack:
                 if baseline is not None:
-                    sides.append(await stack.enter_async_context(_stock(settings, rooms)))
+                    sides.append(await stack.enter_async_context(_stock(settings, rooms, persona)))
                 task = Task(plan, voices, models_of(settings), note)
                 return await measure(task, sides, Watch.of(settings), _say)
 
@@ -97,7 +97,7 @@ def _say(done: int, todo: int) -> None:
     print(f"{done} of {todo}", file=sys.stderr, flush=True)
 
 
-def _stock(settings: Any, rooms: int) -> Any:
+def _stock(settings: Any, rooms: int, persona: str | None) -> Any:
     """The baseline, from the folder that only a development installation has."""
     from importlib import import_module
 
@@ -110,7 +110,7 @@ def _stock(settings: Any, rooms: int) -> Any:
             "no_baseline", "The baseline is not part of this installation.",
             "Run it from a folder with Earshot's sources, set up with `scripts/setup --dev`.",
         ) from error  # fmt: skip
-    return stock.baseline(settings, rooms)
+    return stock.baseline(settings, rooms, persona)
 
 
 def _show(result: Mapping[str, Any]) -> None:

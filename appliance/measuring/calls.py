@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from appliance import logs
-from appliance.calling import Caller
+from appliance.calling import Caller, TurnReport
 from appliance.errors import ApplianceError
 from appliance.headset import Clip
 from appliance.measuring.figures import Turn
 from appliance.measuring.plan import Deed
+from appliance.measuring.sides import Side
 
 log = logs.get(__name__)
 
@@ -28,14 +29,12 @@ class Rooms:
     """One round: a call in every room.
 
     Attributes:
-        side: whose rooms they are, e.g. ``ours``.
-        make: makes a caller that has not joined yet.
+        side: whose rooms they are.
         overlap: whether the callers speak when they like.
         done: told after each thing done.
     """
 
-    side: str
-    make: Callable[[], Caller]
+    side: Side
     overlap: bool
     done: Callable[[], None]
     turns: list[Turn] = field(default_factory=list)
@@ -60,7 +59,7 @@ class Rooms:
         self, call: int, room: int, deeds: list[Deed], floor: asyncio.Lock | None,
         greeted: asyncio.Barrier,
     ) -> None:  # fmt: skip
-        caller, why = self.make(), ""
+        caller, why = self.side.make(), ""
         try:
             try:
                 await caller.join()
@@ -69,16 +68,44 @@ class Rooms:
                 why = error.message
             await greeted.wait()
             for deed in deeds:
-                turn = Turn(self.side, room, call, deed.kind, deed.clip.name, why=why)
+                turn = Turn(self.side.name, room, call, deed.kind, deed.clip.name, why=why)
                 if not why:
                     try:
-                        turn = await _do(caller, deed, turn, floor)
+                        turn = await self._do(caller, deed, turn, floor)
                     except ApplianceError as error:
                         why = error.message
                 self.turns.append(turn)
                 self.done()
         finally:
             await _hang_up(caller)
+
+    async def _do(self, caller: Caller, deed: Deed, turn: Turn, floor: asyncio.Lock | None) -> Turn:
+        if deed.over is not None:
+            return await _barge_in(caller, deed.clip, deed.over, turn, floor or asyncio.Lock())
+        report = await caller.ask(deed.clip, floor=floor)
+        at_ear = report.ms["at_ear"]
+        if report.early:
+            # The answer to the whole question may still be to come.
+            await caller.settled(time.monotonic())
+        elif self.side.heard and report.turn is not None and at_ear is not None:
+            told = (caller.session_id, report.turn, at_ear)
+            await asyncio.to_thread(self.side.heard, *told)
+        return replace(
+            turn, ms=dict(report.ms), early=report.early,
+            words_heard=len(report.heard.split()), words_answered=len(report.answered.split()),
+            why=_why(report),
+        )  # fmt: skip
+
+
+def _why(report: TurnReport) -> str:
+    """Why a question has no answer to be timed; empty if it has one."""
+    if report.early:
+        return ""
+    if not report.complete:
+        return "No answer was heard."
+    # Whoever tells the stages tells them all, unless an apology was all that was said.
+    told = report.ms["transcript"] is not None
+    return "An apology was heard." if told and report.ms["first_sound"] is None else ""
 
 
 async def _hang_up(caller: Caller) -> None:
@@ -89,17 +116,6 @@ async def _hang_up(caller: Caller) -> None:
             await caller.leave()
     except ApplianceError as error:
         log.warning("call_not_ended", code=error.code)
-
-
-async def _do(caller: Caller, deed: Deed, turn: Turn, floor: asyncio.Lock | None) -> Turn:
-    if deed.over is not None:
-        return await _barge_in(caller, deed.clip, deed.over, turn, floor or asyncio.Lock())
-    report = await caller.ask(deed.clip, floor=floor)
-    why = "" if report.early or report.complete else "No answer was heard."
-    return replace(
-        turn, ms=dict(report.ms), early=report.early, why=why,
-        words_heard=len(report.heard.split()), words_answered=len(report.answered.split()),
-    )  # fmt: skip
 
 
 async def _barge_in(

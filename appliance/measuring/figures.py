@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.measuring.plan import Kind
+from appliance.store.vocabulary import STAGES
 
-STAGES = ("transcript", "end_of_turn", "first_token", "first_clause", "first_sound", "at_ear")
 PERCENTILES = (50, 90, 99)
 
 
@@ -36,7 +36,8 @@ class Turn:
     @property
     def counts(self) -> bool:
         """Whether its times are those of an answer to the whole question."""
-        return self.kind == "question" and not self.early and self.ms.get("at_ear") is not None
+        heard = self.ms.get("at_ear") is not None
+        return self.kind == "question" and not self.early and not self.why and heard
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -93,13 +93,13 @@ async def measure(
         deeds = [(number, calls[call]) for number, calls in enumerate(rooms)]
         for side in sides if call % 2 == 0 else reversed(sides):
             async with watch.during(side.name, side.memory):
-                turns += await Rooms(side.name, side.make, plan.overlap, one_more).hold(call, deeds)
+                turns += await Rooms(side, plan.overlap, one_more).hold(call, deeds)
     if not any(turn.counts or (turn.kind != "question" and not turn.why) for turn in turns):
         raise _nothing(turns)
     found: dict[str, dict[str, Any]] = {}
     for side in sides:
         mine = [turn for turn in turns if turn.side == side.name]
-        llm = await rate(side.llm, plan.rooms)
+        llm = await rate(side.llm, plan.rooms, side.model)
         found[side.name] = {**figures(mine), "llm": llm, **watch.figures(side.name)}
     first = sides[0].name
     ratio = ratios(found[first], found[sides[1].name]) if len(sides) > 1 else {}

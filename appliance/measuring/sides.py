@@ -15,6 +15,7 @@ from appliance.running import as_started
 from appliance.secrets import known_local_token
 from appliance.settings import Settings
 from appliance.status import program_memory
+from appliance.store import open_store
 
 _ASK_S = 10.0
 
@@ -28,12 +29,16 @@ class Side:
         make: makes a caller that has not joined yet.
         memory: bytes by program, now.
         llm: makes a client of its language model, the address before ``/v1``.
+        model: what that client asks for.
+        heard: told a call's id, a turn's index and when its answer was heard, in ms, in a thread.
     """
 
     name: str
     make: Callable[[], Caller]
     memory: Callable[[], Mapping[str, int]]
     llm: Callable[[], httpx.AsyncClient]
+    model: str = "default"
+    heard: Callable[[str, int, int], object] | None = None
 
 
 def ours(settings: Settings, persona: str | None) -> Side:
@@ -48,8 +53,9 @@ def ours(settings: Settings, persona: str | None) -> Side:
         return httpx.AsyncClient(base_url="http://llm", transport=socket, trust_env=False)
 
     return Side(
-        "ours", lambda: Caller(front, persona, token=token), lambda: program_memory(settings), llm
-    )
+        "ours", lambda: Caller(front, persona, token=token), lambda: program_memory(settings), llm,
+        settings.llm.model if settings.llm.url else "default", open_store(settings).turns.heard,
+    )  # fmt: skip
 
 
 def front_of(settings: Settings) -> tuple[str, str]:

@@ -31,7 +31,9 @@ class Stream:
     tokens: int
 
 
-async def rate(make: Callable[[], httpx.AsyncClient], streams: int) -> dict[str, Any] | None:
+async def rate(
+    make: Callable[[], httpx.AsyncClient], streams: int, model: str = "default"
+) -> dict[str, Any] | None:
     """Ask for ``streams`` answers at once, after one that warms the prompt.
 
     Returns:
@@ -40,8 +42,10 @@ async def rate(make: Callable[[], httpx.AsyncClient], streams: int) -> dict[str,
     """
     try:
         async with make() as http:
-            await _answer(http, 0, 4)
-            answers = await asyncio.gather(*(_answer(http, n, _TOKENS) for n in range(streams)))
+            await _answer(http, model, 0, 4)
+            answers = await asyncio.gather(
+                *(_answer(http, model, n, _TOKENS) for n in range(streams))
+            )
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         log.warning("tokens_not_measured", error=type(error).__name__)
         return None
@@ -56,9 +60,9 @@ async def rate(make: Callable[[], httpx.AsyncClient], streams: int) -> dict[str,
     }
 
 
-async def _answer(http: httpx.AsyncClient, number: int, tokens: int) -> Stream:
+async def _answer(http: httpx.AsyncClient, model: str, number: int, tokens: int) -> Stream:
     body = {
-        "messages": [{"role": "user", "content": _ASKED}], "model": "default", "stream": True,
+        "messages": [{"role": "user", "content": _ASKED}], "model": model, "stream": True,
         "stream_options": {"include_usage": True}, "max_tokens": tokens, "temperature": 0,
     }  # fmt: skip
     headers = {"X-Earshot-Session": f"bench-{number}"}

@@ -106,8 +106,10 @@ def test_a_ratio_is_ours_by_theirs() -> None:
     assert ratios(ours, figures([])) == {}
 
 
-def _result() -> dict[str, object]:
+def measured() -> dict[str, object]:
+    """As much of a result as is shown."""
     return {
+        "when": "2026-11-22T00:00:00Z",
         "ours": figures([_turn(at_ear=800), _turn(at_ear=1200)]),
         "stock": figures([_turn("stock", at_ear=1700)]),
         "plan": {"rooms": 2, "overlap": False},
@@ -115,7 +117,7 @@ def _result() -> dict[str, object]:
 
 
 def test_the_picture_shows_both_sides() -> None:
-    drawn = chart(_result())
+    drawn = chart(measured())
     nodes = Xml.fromstring(drawn).iter()  # noqa: S314 - made one line above
     texts = [node.text for node in nodes if node.tag.endswith("text")]
     assert {"ours", "stock", "heard", "words known", "1000 / 1160", "1700 / 1700"} <= set(texts)
@@ -130,13 +132,13 @@ def test_results_are_kept_listed_and_the_oldest_go(
     results.writable(folder)
     for second in (1, 2, 3):
         monkeypatch.setattr(results.time, "strftime", lambda *_, n=second: f"20261122-00000{n}")
-        path = results.write(folder, _result())
+        path = results.write(folder, measured())
     results.tidy(folder)
     found = results.names(folder)
     assert [name[6:21] for name in found] == ["20261122-000003", "20261122-000002"]
     assert found[0] == path.stem
     assert len(list(folder.glob("*.svg"))) == 2
-    assert results.read(folder, found[0]) == json.loads(json.dumps(_result()))
+    assert results.read(folder, found[0]) == json.loads(json.dumps(measured()))
 
 
 @pytest.mark.parametrize("name", ["../secrets/x", "calls-20261122-000009-abcd", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ class FakeCaller(Caller):
     """A caller without a room: what it asks is answered at once."""
 
     fails_at: ClassVar[set[int]] = set()
+    sounds: ClassVar[int | None] = 600
     made: ClassVar[int] = 0
     speaking: ClassVar[int] = 0
     most: ClassVar[int] = 0
@@ -63,8 +65,8 @@ class FakeCaller(Caller):
             for _ in range(5):
                 await asyncio.sleep(0)
             kind.speaking -= 1
-        report = TurnReport(clip.name, "what is that", "this", turns_in_file=1)
-        report.ms |= {"transcript": 200, "at_ear": 700}
+        report = TurnReport(clip.name, "what is that", "this", turns_in_file=1, turn=3)
+        report.ms |= {"transcript": 200, "first_sound": self.sounds, "at_ear": 700}
         return report
 
     async def end(self) -> str:
@@ -144,6 +146,19 @@ async def test_a_room_that_cannot_join_disturbs_no_other(caller: type[FakeCaller
     assert result.sides["ours"]["questions"] == {"asked": 4, "answered": 2, "cut_into": 0}
 
 
+async def test_the_box_is_told_when_its_answers_were_heard(caller: type[FakeCaller]) -> None:
+    told: list[tuple[str, int, int]] = []
+    side = replace(_side("ours", caller), heard=lambda *what: told.append(what))
+    await measure(_task(turns=2), [side], _watch())
+    assert told == [("s0", 3, 700), ("s0", 3, 700)]
+
+
+async def test_an_apology_is_no_answer(caller: type[FakeCaller]) -> None:
+    caller.sounds = None
+    with pytest.raises(ApplianceError, match="An apology was heard"):
+        await measure(_task(turns=1), [_side("ours", caller)], _watch())
+
+
 async def test_nothing_measured_is_a_failure_with_its_reason(caller: type[FakeCaller]) -> None:
     caller.fails_at = {0}
     with pytest.raises(ApplianceError, match="All seats are taken"):
@@ -200,7 +215,7 @@ async def test_a_free_box_with_enough_seats_is_measured(
 def test_without_the_sources_there_is_no_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bench.sys.modules, "bench.stock", None)
     with pytest.raises(BadInput, match="not part of this installation"):
-        bench._stock(Settings(), 1)
+        bench._stock(Settings(), 1, None)
 
 
 def test_the_table_says_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
