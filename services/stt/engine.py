@@ -35,7 +35,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
     """
 
     name: ClassVar[str] = "stt"
-    concurrency = 6
+    concurrency = 8
     background_at_once = 2
 
     def __init__(self, settings: Settings) -> None:
@@ -80,17 +80,21 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
             recording = _Recording(request, self._settings.stt.max_audio_s, stop)
             manner = request.manner
             # Live callers first, and of one rank a beginning before another's later windows.
-            rank = 2 * request.rank
-            for window in windows(recording.blocks(), self._whisper.find_speech):
-                yield PAUSE
-                passage = self._whisper.recognise(window, manner, rank, stop)
-                if passage is None:
-                    return
-                rank = 2 * request.rank + 1
-                if passage.text:
-                    # One recording, one language: what the first words say holds for the rest.
-                    manner = replace(manner, language=passage.language)
-                    yield passage
+            place = self._whisper.request(2 * request.rank, stop)
+            place.expect()
+            try:
+                for window in windows(recording.blocks(), self._whisper.find_speech):
+                    yield PAUSE
+                    passage = self._whisper.recognise(window, manner, place, request.room)
+                    if passage is None:
+                        return
+                    place = self._whisper.request(2 * request.rank + 1, stop)
+                    if passage.text:
+                        # One recording, one language: what the first words say holds for the rest.
+                        manner = replace(manner, language=passage.language)
+                        yield passage
+            finally:
+                place.over()
             if not stop.is_set():
                 yield Finished(recording.size / RATE_HZ)
 
