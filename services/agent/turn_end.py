@@ -61,6 +61,7 @@ Judge = Callable[[Evidence], float]
 _NEAR = 0.5
 _PART: dict[Reading, tuple[float, float, float]] = {
     "complete": (0.0, 0.2, 0.35),
+    "closed": (0.0, 0.5, 1.0),
     "unclear": (0.2, 0.6, 1.0),
     "open": (0.7, 1.2, 1.3),
 }
@@ -119,7 +120,7 @@ class TurnEnd:
         self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> _StreamingTurnDetectorStream:
         """Listen to one microphone."""
-        return _TurnEndStream(self, self.inner.stream(conn_options=conn_options))
+        return TurnEndStream(self, self.inner.stream(conn_options=conn_options))
 
     def decide(self, probability: float, threshold: float) -> None:
         """Judge the pause and let the session wait accordingly."""
@@ -138,7 +139,7 @@ class TurnEnd:
             self._said.clear()
 
 
-class _TurnEndStream:
+class TurnEndStream:
     """The audio detector's stream; its verdict goes to the judge as the framework asks for it."""
 
     def __init__(self, end: TurnEnd, inner: _StreamingTurnDetectorStream) -> None:

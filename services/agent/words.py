@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Reading = Literal["complete", "unclear", "open"]
-"""Whether the words could end here: they read so; who knows; they break off."""
+Reading = Literal["complete", "closed", "unclear", "open"]
+"""Whether the words could end here: they read so; a full stop says so; who knows; they break off."""
 
 _QUOTES = "'\"\u2019\u201d\u00bb)"
 # . ? ! and their kin in Chinese, Arabic and Hindi.
@@ -104,7 +104,7 @@ def read(text: str, language: str) -> Reading:
     Args:
         text: a transcript with its punctuation.
         language: ISO 639 code; rules of grammar are known for English, others are read by
-            their punctuation, and a full stop alone never makes them more than unclear.
+            their punctuation.
     """
     text = text.strip().replace("\u2019", "'")
     words = _words(text)
@@ -112,7 +112,7 @@ def read(text: str, language: str) -> Reading:
         return "open"
     closed = bool(_CLOSED.search(text))
     if language != "en":
-        return "unclear" if closed else "open"
+        return "closed" if closed else "unclear"
     last = _last_sentence(text)
     asks = text.rstrip(_QUOTES).endswith("?")
     reading = _english(_words(last) or words, has_comma="," in last, asks=asks)

@@ -53,7 +53,9 @@ def test_patience_orders_the_waits(words: str, probability: float) -> None:
 
 
 def test_another_language_is_never_hurried_by_its_words() -> None:
-    assert waited("Ich möchte gern mit.", 0.1, language="de") >= ENDPOINTING["balanced"].max_s
+    shortest, longest = ENDPOINTING["balanced"]
+    assert waited("Ich möchte gern mit.", 0.1, language="de") == longest
+    assert waited("Wie spät ist es?", 0.9, language="de") == shortest
 
 
 class _Stream:

@@ -91,11 +91,12 @@ def test_nobody_can_tell(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "language", "reading"),
     [
-        ("Wie spät ist es?", "de", "unclear"),
-        ("Ich möchte mit", "de", "open"),
+        ("Wie spät ist es?", "de", "closed"),
+        ("Ich möchte mit", "de", "unclear"),
         ("Ich möchte mit...", "de", "open"),
-        ("今何時ですか。", "ja", "unclear"),
-        ("¿Dónde está?", "es", "unclear"),
+        ("今何時ですか。", "ja", "closed"),
+        ("今何時ですか", "ja", "unclear"),
+        ("¿Dónde está?", "es", "closed"),
         ("", "en", "open"),
     ],
 )
