@@ -12,6 +12,7 @@ import numpy as np
 from appliance import logs
 from appliance.errors import ApplianceError
 from appliance.serving import Priority
+from appliance.serving.scheduler import described
 from services.llm.asked import Asked, Broken, ContextFull, Done, Item, Read
 from services.llm.context import Ids, Row
 from services.llm.sampling import PENALTY_TOKENS, Logits, Picker
@@ -146,9 +147,12 @@ class Decoder:
                 if self._talks:
                     self._step()
             except Exception as error:  # noqa: BLE001  one bad step must not end all later ones
-                log.error("decoder_failed", error=type(error).__name__)
+                log.error("decoder_failed", **described(error))
                 for talk in self._talks[:]:
                     self._fail(talk, Broken())
+                for asked in self._waiting:
+                    asked.out.put(Broken())
+                self._waiting.clear()
         for talk in self._talks[:]:
             self._leave(talk, Done.LEFT)
         for asked in self._waiting:
