@@ -6,6 +6,7 @@ All times are CLOCK_MONOTONIC seconds; on one host they compare with the agent's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -26,6 +27,7 @@ _QUIET_S = 1.0
 _AGENT_JOINS_S = 5.0
 _GREETING_S = 15.0
 _ANSWER_S = 30.0
+_REPLY_BEGINS_S = 5.0
 _STEP_S = 0.02
 # The agent's detector and our own threshold differ about where a word ends.
 _SAME_MOMENT_S = 0.6
@@ -39,7 +41,11 @@ class TurnReport:
     heard: str = ""
     answered: str = ""
     interrupted: bool = False
+    early: bool = False
+    """The agent's voice was heard before the recording's last word."""
     turns_in_file: int = 0
+    turn: int | None = None
+    """Index in the call of the turn whose times these are."""
     ms: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys((*STAGES, "at_ear")))
 
     @property
@@ -85,12 +91,10 @@ class Caller:
             NotReady: the box does not answer, is starting, or is full.
             ApplianceError: it refused for another reason.
         """
-        body = {"persona": self._persona} if self._persona else {}
-        answer = await self._post("/api/v1/sessions", body)
-        self.session_id = answer["session_id"]
+        url, token = await self._admitted()
         self._listen()
         try:
-            await self.room.connect(answer["url"], answer["token"])
+            await self.room.connect(url, token)
         except rtc.ConnectError as error:
             raise NotReady(
                 "cannot_join", "The call's room could not be joined.",
@@ -104,7 +108,18 @@ class Caller:
         await self.room.local_participant.publish_track(track, options)
         self.microphone.start()
         if not await self.until(self.agent_present, _AGENT_JOINS_S):
-            await self._post(f"/api/v1/sessions/{self.session_id}/dispatch", {})
+            await self._agent_again()
+
+    async def _admitted(self) -> tuple[str, str]:
+        """The media server's address and a token for this call's room."""
+        body = {"persona": self._persona} if self._persona else {}
+        answer = await self._post("/api/v1/sessions", body)
+        self.session_id = answer["session_id"]
+        return answer["url"], answer["token"]
+
+    async def _agent_again(self) -> None:
+        """Ask for an agent: none has come."""
+        await self._post(f"/api/v1/sessions/{self.session_id}/dispatch", {})
 
     def agent_present(self) -> bool:
         """Whether an agent is in the room."""
@@ -150,13 +165,28 @@ class Caller:
         silent = time.monotonic() - self.ear.last_loud() > _QUIET_S
         return silent and self.agent_state not in ("thinking", "speaking")
 
-    async def ask(self, clip: Clip, timeout_s: float = _ANSWER_S) -> TurnReport:
-        """Speak one recording and wait until its answer is over, at most ``timeout_s`` after it."""
+    async def ask(
+        self, clip: Clip, timeout_s: float = _ANSWER_S, *, floor: asyncio.Lock | None = None
+    ) -> TurnReport:
+        """Speak one recording and wait until its answer is over, at most ``timeout_s`` after it.
+
+        Args:
+            clip: what to say.
+            timeout_s: after which no answer is waited for any more.
+            floor: held from the first word until the answer begins, so that several callers
+                speak in turn.
+        """
         before = len(self.turns)
-        began = await self.microphone.say(clip)
-        last_voiced = began + clip.voiced_to_s
+        async with floor or contextlib.nullcontext():
+            began = await self.microphone.say(clip)
+            last_voiced = began + clip.voiced_to_s
+            if floor:
+                await self.until(lambda: self.ear.first_loud(last_voiced), timeout_s)
         await self.until(lambda: self._answered(before, last_voiced), timeout_s)
-        return self._report(clip, self.turns[before:], last_voiced)
+        report = self._report(clip, self.turns[before:], last_voiced)
+        first = self.ear.first_loud(began + clip.voiced_from_s)
+        report.early = first is not None and first < last_voiced
+        return report
 
     def _answered(self, before: int, last_voiced: float) -> bool:
         """The answer to the recording's last words was heard, or there is none to wait for."""
@@ -177,6 +207,7 @@ class Caller:
         report.heard = " ".join(t["user_text"] for t in turns if t["user_text"])
         report.answered = " ".join(t["agent_text"] for t in turns if t["agent_text"])
         report.interrupted = bool(turns[-1]["interrupted"])
+        report.turn = turns[-1]["turn"]
         at = turns[-1]["at"]
         same_host = turns[-1].get("host") == boot_id()
         for stage in STAGES:
@@ -186,6 +217,11 @@ class Caller:
         heard = self.ear.first_loud(max(since, last_voiced))
         report.ms["at_ear"] = round((heard - last_voiced) * 1000) if heard else None
         return report
+
+    async def settled(self, since: float) -> None:
+        """Wait until whatever answers what was said until ``since`` is over, if there is such."""
+        await self.until(lambda: self.ear.first_loud(since), _REPLY_BEGINS_S)
+        await self.until(self._quiet, _ANSWER_S)
 
     async def type(self, text: str) -> None:
         """Send a typed message instead of speech."""

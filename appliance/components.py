@@ -10,6 +10,7 @@ from appliance.catalogue.entries import Task
 from appliance.catalogue.fit import Need, Place, Plan, need_by_entry, need_of, place_of
 from appliance.catalogue.reading import shape_of_installed
 from appliance.errors import ApplianceError
+from appliance.seats import conversations_of
 from appliance.settings import Settings
 
 GPU_PROGRAMS: tuple[Task, ...] = ("llm", "stt")
@@ -96,7 +97,7 @@ def vram_needs(settings: Settings) -> dict[str, Need]:
         )
         if place == "ram" or remote[task]:
             continue
-        plan = Plan(place, context_tokens=settings.llm.context_tokens)
+        plan = Plan(place, settings.llm.context_tokens, conversations_of(settings))
         try:
             catalogue = Catalogue(settings)
             model = catalogue.installed(task, catalogue.selected(task))

@@ -1,4 +1,4 @@
-"""What every program's environment is given, and what is taken from it, so that nothing reaches outside."""
+"""What every program's environment is given, and what is taken from it; above all so that nothing reaches outside."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ SWITCHES = {
     "OTEL_SDK_DISABLED": "true",
     "NO_PROXY": "*",
     "no_proxy": "*",
+}
+THREADS = {
+    # NumPy's own threads spin between two products and take the processors from the models: on a
+    # busy machine the mel spectrogram of a short utterance then takes eight times as long.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 UNSET = (
     # Each of these makes livekit-agents reach for its maker's cloud.

@@ -53,6 +53,11 @@ def seats_of(settings: Settings) -> Seats:
     )
 
 
+def conversations_of(settings: Settings) -> int:
+    """How many the language model keeps at once: each seat's, and one of other programs."""
+    return seats_of(settings).count + 1
+
+
 def memory_of_machine_mb() -> int:
     """The machine's memory, or the container's limit where that is less."""
     total = psutil.virtual_memory().total

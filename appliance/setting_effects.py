@@ -60,6 +60,7 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "tts.voice": ("tts",),
     "tts.gain": ("tts",),
     "tts.workers": ("tts",),
+    "tts.cache_mb": ("tts",),
     "tts.url": WHOLE_BOX,
     "tts.max_chars": ("tts", "panel"),
     "backup.recipient": ("panel",),

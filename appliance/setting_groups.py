@@ -177,7 +177,9 @@ class SttSettings(Group):
         "auto", "int8", "int8_float16", "int8_float32", "int8_bfloat16", "int16", "float16",
         "bfloat16", "float32",
     ] = Field(
-        "auto", description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU."
+        "auto",
+        description="CTranslate2 compute type; auto: int8 on a CPU, float16 on a GPU, int8_float16 where "
+        "its memory is short.",
     )  # fmt: skip
     threads: int = Field(0, ge=0, le=64, description="CPU threads; 0: two, or all if fewer.")
     url: str = Field(
@@ -195,7 +197,7 @@ class LlmSettings(Group):
         description="Id of the GGUF model, from the catalogue or the models folder.",
     )
     gpu_layers: int = Field(
-        -1, ge=-1, description="Layers on the GPU; -1: all, ignored without a GPU."
+        -1, ge=-1, description="Layers on the GPU; -1: all that fit, ignored without a GPU."
     )
     context_tokens: int = Field(
         4096, ge=512, le=131072, description="Context of one conversation, in tokens."
@@ -216,7 +218,15 @@ class TtsSettings(Group):
         description="Id of the Piper voice, from the catalogue or the models folder.",
     )
     gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
-    workers: int = Field(2, ge=1, le=16, description="Sentences made at the same time.")
+    workers: int = Field(
+        2, ge=1, le=16,
+        description="Processor cores the voice uses at most; more sentences than that take turns.",
+    )  # fmt: skip
+    cache_mb: int = Field(
+        16, ge=0, le=1024,
+        description="Memory for sentences that were spoken lately and may come again, in MB (16: six "
+        "minutes of speech); 0: none is kept.",
+    )  # fmt: skip
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )

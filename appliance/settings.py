@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from appliance.errors import BadSettings
-from appliance.seal_switches import SWITCHES, UNSET
+from appliance.seal_switches import SWITCHES, THREADS, UNSET
 from appliance.setting_groups import (
     ALIASES,
     LONGEST_DRAIN_S,
@@ -52,7 +52,7 @@ def seal_environment() -> None:
     """Switch off everything that would reach outside. First line of every ``__main__``."""
     if not _before_seal:
         _before_seal.update(os.environ)
-    os.environ.update(SWITCHES)
+    os.environ.update(SWITCHES | THREADS)
     for name in UNSET:
         os.environ.pop(name, None)
 
@@ -64,7 +64,7 @@ def sealed_environment() -> dict[str, str]:
     """
     kept = {k: v for k, v in os.environ.items() if k not in UNSET}
     preload = {"LD_PRELOAD": str(SEAL_LIBRARY)} if SEAL_LIBRARY.is_file() else {}
-    return {**kept, **SWITCHES, **preload}
+    return {**kept, **SWITCHES, **THREADS, **preload}
 
 
 def unsealed_environment() -> dict[str, str]:

@@ -306,6 +306,8 @@ def _spawn(
         MARK: str(settings.run_dir),
         "APPLIANCE_DATA_DIR": str(settings.data_dir),
     }
+    # The first card is to be the same one to CUDA and to NVIDIA's read-outs.
+    environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if settings.gpu == "off":
         # CUDA itself then finds none, whatever a library's own switch says.
         environment["CUDA_VISIBLE_DEVICES"] = ""

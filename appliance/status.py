@@ -181,14 +181,15 @@ async def _get(path: str, *, port: int = 0, socket: Path | None = None) -> tuple
 def program_memory(settings: Settings) -> dict[str, int]:
     """Proportional set size in bytes of each program that runs, its children included."""
     processes, _records = _supervision(settings)
-    return {name: _tree_bytes(one.pid) for name, one in processes.items() if one.pid}
+    return {name: tree_bytes(one.pid) for name, one in processes.items() if one.pid}
 
 
 def _memory(pids: dict[str, int]) -> dict[str, int]:
-    return {name: round(_tree_bytes(pid) / 1e6) for name, pid in pids.items() if pid}
+    return {name: round(tree_bytes(pid) / 1e6) for name, pid in pids.items() if pid}
 
 
-def _tree_bytes(pid: int) -> int:
+def tree_bytes(pid: int) -> int:
+    """Proportional set size in bytes of a process and its children; 0 if there is none."""
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -139,6 +139,7 @@ def alternating(model: str, clips: list[dict[str, Any]], rounds: int) -> list[di
     folder = Catalogue(load_settings()).installed("stt", model).folder
     whisper = Whisper(folder, device="cpu", compute_type="int8", threads=THREADS)
     short = rules.frames_for
+    english = Manner(language="en")
     rows = []
     for clip in clips:
         samples, _rate_hz = sf.read(CLIPS / clip["file"], dtype="float32")
@@ -149,7 +150,7 @@ def alternating(model: str, clips: list[dict[str, Any]], rounds: int) -> list[di
             for way, frames in (("short", short), ("full", lambda _heard: rules.FULL_FRAMES)):
                 rules.frames_for = frames
                 began = time.monotonic()
-                passage = whisper.recognise(window, Manner(language="en"), 0, threading.Event())
+                passage = whisper.recognise(window, english, whisper.request(0, threading.Event()))
                 took[way].append((time.monotonic() - began) * 1000)
                 said[way] = passage.text if passage else ""
         rules.frames_for = short

@@ -15,6 +15,7 @@ RTX_4090: dict[str, Any] = {
     "nvmlDeviceGetName": b"NVIDIA GeForce RTX 4090",
     "nvmlSystemGetDriverVersion": b"570.133.20",
     "nvmlSystemGetCudaDriverVersion_v2": 12080,
+    "nvmlDeviceGetCudaComputeCapability": (8, 9),
     "nvmlDeviceGetTemperature": 54,
     "nvmlDeviceGetUtilizationRates": {"gpu": 37, "memory": 12},
     "nvmlDeviceGetPowerUsage": 187_450,
@@ -54,10 +55,18 @@ class FakeNvml:
         elif name == "nvmlShutdown":
             self.initialised -= 1
         elif name in self.answers:
-            _write(arguments[_OUT.get(name, -1)], self.answers[name])
+            _answer(name, arguments, self.answers[name])
         elif not name.startswith("nvmlDeviceGetHandleByIndex"):
             return int(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
         return int(pynvml.NVML_SUCCESS)
+
+
+def _answer(name: str, arguments: tuple[Any, ...], value: Any) -> None:
+    if isinstance(value, tuple):
+        for place, part in zip(arguments[-len(value) :], value, strict=True):
+            _write(place, part)
+    else:
+        _write(arguments[_OUT.get(name, -1)], value)
 
 
 def _write(place: Any, value: Any) -> None:

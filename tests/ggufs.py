@@ -79,7 +79,9 @@ def _tensors(writer: gguf.GGUFWriter, kind: str, values: dict[str, Any]) -> None
     random = np.random.default_rng(7)
 
     def add(name: str, *shape: int) -> None:
-        writer.add_tensor(name, random.standard_normal(shape).astype(np.float32))
+        weights = random.standard_normal(shape).astype(np.float32)
+        # A state that is multiplied by more than 1 at each token grows beyond all numbers.
+        writer.add_tensor(name, -abs(weights) if name.endswith("ssm_a") else weights)
 
     each = WIDTH // max(1, values["attention.head_count"])
     key = values.get("attention.key_length", each)

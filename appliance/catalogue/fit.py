@@ -9,21 +9,24 @@ from appliance.catalogue.entries import ModelEntry, Task
 from appliance.catalogue.shape import Shape
 
 Place = Literal["ram", "vram"]
+KvType = Literal["f16", "q8_0"]
 Answer = Literal["fits", "tight", "too_big", "unknown"]
 
 MIB = 1 << 20
 GIB = 1 << 30
-# The llm answers one conversation after another in one context, which the calls share.
-CONVERSATIONS = 1
+CONVERSATIONS = 5
+"""What the llm keeps at once where nothing else is known: of four calls, and of other programs."""
 SAFE_PART = 0.8
 """A prediction up to this part of what will be free fits; up to all of it is tight."""
 
-# llama.cpp's own: it reads a prompt in steps of so many tokens, and pads the context.
-_STEP_TOKENS = 512
+# A step takes so many tokens of prompts and a few that are said; llama.cpp pads the context.
+_STEP_TOKENS: dict[Place, int] = {"ram": 72, "vram": 520}
 _PAD_TOKENS = 256
 _F32 = 4
 # A library on a GPU takes this for itself, in each program.
 _CUDA_CONTEXT = 450 * MIB
+# Per value; q8_0 keeps 32 of them in 34 bytes.
+_KV_PART: dict[KvType, float] = {"f16": 1.0, "q8_0": 34 / 64}
 # Whisper's decoder, features and beams beside its weights, measured on a CPU; on a GPU from
 # reports of others, which go from 0.4 to 1.3 GiB.
 _WHISPER_WORK = {"ram": 145 * MIB, "vram": 1000 * MIB}
@@ -41,6 +44,7 @@ class Plan:
     context_tokens: int = 4096
     conversations: int = CONVERSATIONS
     int8: bool = False
+    kv_type: KvType = "f16"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Fit:
 
 def line_of(shape: Shape, place: Place = "ram") -> Line:
     """How a language model's need grows with its context."""
-    step = _STEP_TOKENS * _F32
+    step = _STEP_TOKENS[place] * _F32
     return Line(
         fixed=shape.weights + (_CUDA_CONTEXT if place == "vram" else 0),
         state=shape.state,
@@ -106,7 +110,8 @@ def need_of(shape: Shape, plan: Plan) -> Need:
     if shape.task == "llm":
         line = line_of(shape, plan.place)
         tokens = -(-plan.context_tokens // _PAD_TOKENS) * _PAD_TOKENS
-        kv = plan.conversations * (line.state + line.kv_per_token * tokens)
+        kept = int(line.kv_per_token * tokens * _KV_PART[plan.kv_type])
+        kv = plan.conversations * (line.state + kept)
         work = max(line.work_least, line.work_extra + line.work_per_token * tokens)
         return Need(plan.place, shape.weights, kv, work + line.fixed - shape.weights)
     if shape.task == "stt":

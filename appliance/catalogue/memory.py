@@ -23,6 +23,7 @@ from appliance.catalogue.installed import Catalogue
 from appliance.catalogue.reading import shape_of_installed
 from appliance.errors import ApplianceError, NotFound
 from appliance.gpu import Gpu
+from appliance.seats import conversations_of
 from appliance.settings import Settings
 from appliance.supervision import supervisor_of
 
@@ -55,6 +56,7 @@ def plan_for(settings: Settings, task: Task, gpu: Gpu, context_tokens: int | Non
     return Plan(
         place=place,
         context_tokens=context_tokens or settings.llm.context_tokens,
+        conversations=conversations_of(settings),
         int8=kind.startswith("int8") or (kind == "auto" and place == "ram"),
     )
 

@@ -16,6 +16,7 @@ _MOST_LAYERS = 512
 _MOST = 1 << 24
 _F16, _F32 = 2, 4
 _MOST_TEMPLATE = 1 << 20
+_Q8_BLOCK = 32
 
 
 class Shape(BaseModel):
@@ -28,6 +29,9 @@ class Shape(BaseModel):
     """Of one conversation, in f16."""
     state: int = Field(0, ge=0)
     """Of one conversation, whatever its length: recurrent layers."""
+    layers: int = Field(0, ge=0)
+    kv_in_q8: bool = False
+    """Whether its conversations can be kept in q8_0, which has 32 values in a block."""
     heads: int = Field(0, ge=0)
     width: int = Field(0, ge=0)
     vocabulary: int = Field(0, ge=0)
@@ -93,6 +97,8 @@ class _Llm:
             weights=weights,
             kv_per_token=self._kv_per_token(layers, width, heads, recurrent),
             state=len(recurrent) * self._state_of_layer(width),
+            layers=layers,
+            kv_in_q8=self._kv_in_q8(width, heads),
             heads=heads,
             width=width,
             vocabulary=self._vocabulary(),
@@ -120,6 +126,15 @@ class _Llm:
                 wide = near_key + near_value if near[layer] else key + value
                 total += kv_heads[layer] * wide * _F16
         return total
+
+    def _kv_in_q8(self, width: int, heads: int) -> bool:
+        each = -(-width // heads) if heads else 0
+        key = self._whole("attention.key_length", least=0, default=each)
+        value = self._whole("attention.value_length", least=0, default=each)
+        near_key = self._whole("attention.key_length_swa", least=0, default=key)
+        near_value = self._whole("attention.value_length_swa", least=0, default=value)
+        wide = (key, value, near_key, near_value)
+        return key > 0 and all(values % _Q8_BLOCK == 0 for values in wide)
 
     def _recurrent(self, layers: int) -> set[int]:
         every = self._whole("full_attention_interval", least=0, default=0)

@@ -14,8 +14,8 @@ from appliance.errors import ApplianceError, BadSettings
 
 # In the order in which help lists them.
 NOUNS = (
-    "run", "down", "status", "address", "logs", "restart", "doctor", "call", "models", "sessions",
-    "admin", "backup", "prove_offline", "database", "docs",
+    "run", "down", "status", "address", "logs", "restart", "doctor", "call", "bench", "models",
+    "sessions", "turns", "admin", "backup", "prove_offline", "database", "docs",
 )  # fmt: skip
 
 UNEXPECTED_EXIT = 1

@@ -43,7 +43,7 @@ def list_sessions(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The latest calls: when, who answered, how they ended."""
-    store = _store()
+    store = open_kept_store()
     found = store.sessions.list(limit) if store else []
     if as_json:
         typer.echo(json.dumps([session.as_json() for session in found], indent=2))
@@ -67,7 +67,7 @@ def show_session(
     """One call with everything that was said."""
     from appliance.store.turns import unknown_session
 
-    store = _store()
+    store = open_kept_store()
     if store is None:
         raise unknown_session(session_id)
     session = store.sessions.get(session_id)
@@ -92,7 +92,7 @@ def export_session(
     from appliance.store.turns import unknown_session
     from appliance.transcripts import export
 
-    store = _store()
+    store = open_kept_store()
     if store is None:
         raise unknown_session(session_id)
     session = store.sessions.get(session_id)
@@ -127,7 +127,7 @@ def delete_sessions(
             "bad_request", "It is not said which calls are to be deleted.",
             "Give one of --id, --older-than-days and --all.",
         )  # fmt: skip
-    store = _store()
+    store = open_kept_store()
     if store is None:
         typer.echo("No calls yet.")
         return
@@ -205,7 +205,7 @@ def _print(session: Session, turns: list[Turn]) -> None:
         console.print("Nothing was said.")
 
 
-def _store() -> Store | None:
+def open_kept_store() -> Store | None:
     """The store, or None if no call was ever held: looking must not create a data folder."""
     from appliance.settings import load_settings
     from appliance.store import open_store

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from appliance.serving.app import create_app
 from appliance.serving.engine import PAUSE, Engine, Pause
-from appliance.serving.requests import primed, stream, streamed
+from appliance.serving.requests import primed, priority_of, stream, streamed
 from appliance.serving.scheduler import Job, Priority, Scheduler, State
 from appliance.serving.server import serve
 
@@ -20,6 +20,7 @@ __all__ = [
     "State",
     "create_app",
     "primed",
+    "priority_of",
     "serve",
     "stream",
     "streamed",

@@ -60,8 +60,9 @@ async def stream(
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(arrived.put_nowait, item)
 
+    session = session or http.headers.get(SESSION_HEADER, "")
     job: Job[Req, Chunk] = Job(
-        request, deliver, priority_of(http) if priority is None else priority
+        request, deliver, priority_of(http) if priority is None else priority, session
     )
     metrics: Metrics = http.app.state.metrics
     if job.gives_way:
@@ -98,7 +99,7 @@ async def stream(
         metrics.request(job.priority, result, took_s)
         log.debug(
             "request", result=result, priority=job.priority.name.lower(), chunks=chunks,
-            dur_ms=round(took_s * 1000), session=session or http.headers.get(SESSION_HEADER, ""),
+            dur_ms=round(took_s * 1000), session=session,
         )  # fmt: skip
 
 

@@ -47,11 +47,13 @@ class Job(Generic[Req, Chunk]):
     """One request on its way through an engine.
 
     ``deliver`` is called from any thread with each chunk and then once with ``Ended``.
+    ``session`` is the room that asks; empty: none.
     """
 
     request: Req
     deliver: Callable[[Chunk | Ended], None]
     priority: Priority = Priority.LIVE
+    session: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     begun: bool = False
     ended: bool = False
@@ -120,6 +122,7 @@ class Scheduler(Generic[Req, Chunk]):
                     "not_ready", f"The {self.engine.name} service cannot answer now.", self.why,
                     can_retry=self.state is not State.FAILED,
                 )  # fmt: skip
+            self._overtake(job)
             self._make_way(job.priority)
             waiting = sum(other.gives_way == job.gives_way for other in self._queue)
             limit = self.engine.background_queue if job.gives_way else self.engine.queue_limit
@@ -136,6 +139,14 @@ class Scheduler(Generic[Req, Chunk]):
         with self._changed:
             self._end(job, error)
 
+    def _overtake(self, job: Job[Req, Chunk]) -> None:
+        """End the interim work of the room that asks: by now more has been said."""
+        if not job.session:
+            return
+        for other in [*self._queue, *self._running]:
+            if other.session == job.session and other.priority is Priority.INTERIM:
+                self._end(other, _superseded())
+
     def _make_way(self, priority: Priority) -> None:
         """Stop as much lower work as a new job of this priority needs to start next."""
         ahead = sum(job.priority <= priority for job in self._queue)
@@ -144,10 +155,7 @@ class Scheduler(Generic[Req, Chunk]):
         missing = ahead + 1 - (self.engine.concurrency - held)
         if missing <= 0:
             return
-        error = Superseded(
-            "superseded", "More urgent work took this request's place.", "Ask again if still needed.",
-            can_retry=True,
-        )  # fmt: skip
+        error = _superseded()
         for job in [j for j in self._queue if j.priority > priority and not j.gives_way]:
             self._end(job, error)
         lower = [
@@ -277,6 +285,13 @@ class Scheduler(Generic[Req, Chunk]):
             if close is not None:
                 close()
         self.end(job, error)
+
+
+def _superseded() -> Superseded:
+    return Superseded(
+        "superseded", "More urgent work took this request's place.", "Ask again if still needed.",
+        can_retry=True,
+    )  # fmt: skip
 
 
 def described(error: BaseException) -> dict[str, str]:

@@ -19,6 +19,10 @@ class EndState(StrEnum):
     FAILED = "failed"
 
 
+STAGES = ("transcript", "end_of_turn", "first_token", "first_clause", "first_sound", "at_ear")
+"""The stages of a turn, in their order, as they are called everywhere."""
+
+
 @dataclass(frozen=True)
 class Visit:
     """How a caller came to the call, and within what bounds."""

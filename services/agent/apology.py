@@ -123,7 +123,9 @@ class Apologies:
 
     def not_caught(self) -> None:
         """The caller spoke at some length and no word was heard."""
-        if not self._is_speaking and self._session.agent_state == "listening":
+        # An answer that is held back, because somebody might be speaking, is still to be heard.
+        owed = self._session.current_speech is not None
+        if not self._is_speaking and not owed and self._session.agent_state == "listening":
             self._speak(NOT_CAUGHT)
 
     def models_changing(self, notice: str) -> bool:

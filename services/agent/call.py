@@ -25,6 +25,7 @@ from services.agent.mind import first_context, fit, read_ahead
 from services.agent.panel_line import PanelLine
 from services.agent.patience import CHANGED, CHANGING, Patience
 from services.agent.speaker import Speaker
+from services.agent.speculation import Speculation
 from services.agent.talk import Detectors, Talk
 from services.agent.turns import TurnLog
 from services.agent.utterance import RATE_HZ
@@ -87,7 +88,9 @@ class Call:
             self._settings.socket("panel"), plan.session_id, ctx.local_participant_identity,
             os.getpid(),
         )  # fmt: skip
-        self._turns = TurnLog(self._store, plan.session_id, self._publish)
+        self._turns = TurnLog(
+            self._store, plan.session_id, self._publish, Speculation(plan.persona.language)
+        )
         self._talk = Talk.make(
             self._settings,
             plan.persona,
@@ -117,8 +120,11 @@ class Call:
         budget = self._settings.llm.context_tokens - persona.sampling.max_tokens
         speaker = Speaker(
             persona.instructions, first_context(persona, earlier), budget, self._turns,
-            self._apologies.new_attempt,
+            self._about_to_ask,
         )  # fmt: skip
+        self._talk.reading.context = lambda: fit(
+            speaker.chat_ctx, budget, frozenset(self._turns.hidden)
+        )
         await self._session.start(
             speaker,
             room=self._ctx.room,
@@ -168,6 +174,7 @@ class Call:
         for task in self._tasks:
             task.cancel()
         await self._turns.aclose()
+        self._turns.speculation.close()
         if self._ending.handed_over:
             log.info("call_handed_over", reason=self._ending.reason)
             await self._line.drop()
@@ -193,6 +200,10 @@ class Call:
         except (rtc.StreamError, RuntimeError, ConnectionError) as error:
             # The room is gone or being joined again; the store has it.
             log.info("not_published", topic=topic, error=type(error).__name__)
+
+    def _about_to_ask(self) -> None:
+        self._talk.reading.stop()
+        self._apologies.new_attempt()
 
     def _on_unheard(self, voiced_s: float) -> None:
         if voiced_s >= _CLEARLY_VOICED_S:

@@ -25,6 +25,7 @@ from livekit.agents import (
 )
 
 from appliance import logs
+from services.agent.speculation import Speculation
 from services.agent.upstream import Priority, SupersededWork, Upstream
 from services.agent.utterance import RATE_HZ, Utterance
 
@@ -40,6 +41,8 @@ class EarEvents:
     on_speech_end: Callable[[float], None] = field(default=lambda _moment: None)
     on_transcript: Callable[[], None] = field(default=lambda: None)
     on_unheard: Callable[[float], None] = field(default=lambda _voiced_s: None)
+    on_partial: Callable[[str], None] = field(default=lambda _words: None)
+    speculation: Speculation = field(default_factory=lambda: Speculation("en"))
 
 
 class Ear(stt.STT[Literal["error"]]):
@@ -70,6 +73,8 @@ class Ear(stt.STT[Literal["error"]]):
         self.language = LanguageCode(language)
         self.speculate_after_s = speculate_after_s
         self.events = events or EarEvents()
+        # Asked at the begin of each speech: whether somebody waits for its first words.
+        self.is_hurried: Callable[[], bool] = lambda: False
         self.settled = asyncio.Event()
         self.settled.set()
         self._model = model

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 from livekit import rtc
-from livekit.agents import Agent, FlushSentinel, ModelSettings, llm
+from livekit.agents import Agent, FlushSentinel, ModelSettings, llm, stt
 from livekit.agents.voice.io import TimedString
 
 from services.agent.apology import ONE_MOMENT, frames
@@ -16,6 +17,7 @@ from services.agent.turns import TurnLog
 # A caller who hears nothing for longer believes that the line is dead.
 _PATIENCE_S = 4.0
 Words = AsyncIterable[llm.ChatChunk | str | FlushSentinel]
+Judge = Callable[[AsyncIterable[stt.SpeechEvent]], AsyncIterable[stt.SpeechEvent]]
 
 
 class Speaker(Agent):
@@ -27,6 +29,7 @@ class Speaker(Agent):
         budget_tokens: room for a prompt, in tokens.
         turns: the call's turns.
         on_attempt: told each time before the model is asked.
+        judge: passes on what the session is to hear of the caller's words.
     """
 
     def __init__(
@@ -36,11 +39,23 @@ class Speaker(Agent):
         budget_tokens: int,
         turns: TurnLog,
         on_attempt: Callable[[], None],
+        judge: Judge = lambda events: events,
     ) -> None:
         super().__init__(instructions=instructions, chat_ctx=context)
         self._budget_tokens = budget_tokens
         self._turns = turns
         self._on_attempt = on_attempt
+        self._judge = judge
+
+    async def stt_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncIterator[stt.SpeechEvent]:
+        """Hear the caller, as far as the persona's manner lets it through."""
+        async with contextlib.aclosing(
+            Agent.default.stt_node(self, audio, model_settings)
+        ) as events:
+            async for event in self._judge(events):
+                yield event
 
     async def llm_node(
         self,

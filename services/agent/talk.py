@@ -21,6 +21,8 @@ from services.agent.clauses import ClauseTokenizer
 from services.agent.ear import Ear, EarEvents
 from services.agent.mind import make_mind
 from services.agent.pauses import PatientDetector
+from services.agent.reading_ahead import ReadingAhead
+from services.agent.turn_end import TurnEnd, make_judge
 from services.agent.turns import TurnLog
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
@@ -44,6 +46,7 @@ class Talk:
     session: AgentSession[None]
     ear: Ear
     voice: Voice
+    reading: ReadingAhead
 
     @classmethod
     def make(
@@ -81,14 +84,28 @@ class Talk:
                 on_speech_end=turns.heard_speech_end,
                 on_transcript=turns.heard_transcript,
                 on_unheard=on_unheard,
+                speculation=turns.speculation,
             ),
+        )
+        # The version is not a detail: without it the default may listen in the maker's cloud.
+        turn_end = TurnEnd(
+            inference.TurnDetector(version="v1-mini"), make_judge(persona.delays), persona.language
+        )
+        # Another server than the box's own knows nothing of requests without an answer.
+        reader = (
+            None if settings.llm.url else make_mind(settings, persona, session_id, prefill=True)
+        )
+        reading = ReadingAhead(reader, lambda: turn_end.words, turns.speculation)
+        ear.events.on_partial = lambda words: (
+            # What the model is still saying is no part of the talk yet.
+            None if turns.is_open else reading.understood(words)
         )
         session: AgentSession[None] = AgentSession(
             stt=ear,
             llm=make_mind(settings, persona, session_id),
             tts=tts.StreamAdapter(tts=voice, sentence_tokenizer=ClauseTokenizer()),
             vad=PatientDetector(detectors.session, ear.settled),
-            turn_handling=_handling(settings, persona),
+            turn_handling=_handling(settings, persona, turn_end),
             conn_options=SessionConnectOptions(
                 # Trying again would only double the silence: the caller is told, and asks again.
                 llm_conn_options=APIConnectOptions(max_retry=0, timeout=_MODEL_SILENCE_S),
@@ -103,19 +120,20 @@ class Talk:
             # At the end of a call nobody waits for the last words.
             session_close_transcript_timeout=0.5,
         )
-        return cls(session, ear, voice)
+        turn_end.follow(session)
+        return cls(session, ear, voice, reading)
 
     async def aclose(self) -> None:
         """Close the connections to the services."""
+        await self.reading.aclose()
         await self.voice.aclose()
         await self.ear.aclose()
 
 
-def _handling(settings: Settings, persona: Persona) -> TurnHandlingOptions:
+def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHandlingOptions:
     delays = persona.delays
     return TurnHandlingOptions(
-        # The version is not a detail: without it the default may listen in the maker's cloud.
-        turn_detection=inference.TurnDetector(version="v1-mini"),
+        turn_detection=turn_end,
         endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
         interruption={
             "mode": "vad",
@@ -123,5 +141,11 @@ def _handling(settings: Settings, persona: Persona) -> TurnHandlingOptions:
             "resume_false_interruption": persona.barge_in == "resume",
             "false_interruption_timeout": _FALSE_ALARM_S,
         },
-        preemptive_generation={"enabled": True, "preemptive_tts": True, "max_retries": 3},
+        # What is worth beginning early the ear decides, pause by pause.
+        preemptive_generation={
+            "enabled": True,
+            "preemptive_tts": True,
+            "max_retries": 8,
+            "max_speech_duration": 60.0,
+        },
     )

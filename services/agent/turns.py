@@ -15,6 +15,7 @@ from appliance import logs
 from appliance.store import Store
 from services.agent.apology import ONE_MOMENT, seconds
 from services.agent.ledger import Finished, Ledger, Publish
+from services.agent.speculation import Speculation
 
 log = logs.get(__name__)
 
@@ -93,9 +94,18 @@ class TurnLog:
         store: where turns are kept.
         session_id: the call.
         publish: sends a text to the room on a topic.
+        speculation: told which answers were begun before the turn's end, and used.
     """
 
-    def __init__(self, store: Store, session_id: str, publish: Publish) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        publish: Publish,
+        speculation: Speculation | None = None,
+    ) -> None:
+        self.speculation = speculation or Speculation("")
+        self._ahead: Attempt | None = None
         self._ledger = Ledger(store, session_id, publish)
         self._host = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._speech_end: float | None = None
@@ -133,6 +143,9 @@ class TurnLog:
         if self._open is not None and self._open.first_sound is None:
             self._open.attempt = self._attempt
             self._attempt.taken = True
+        else:
+            self._ahead = self._attempt
+            self.speculation.begin("reply")
         return self._attempt
 
     def sent_to_voice(self) -> None:
@@ -181,6 +194,8 @@ class TurnLog:
             # The request made ahead of time, in the pause; or one that is still to come.
             attempt = Attempt() if self._attempt.taken else self._attempt
             attempt.taken = True
+            if attempt is self._ahead:
+                self.speculation.use("reply")
             turn = OpenTurn(
                 user_text=text,
                 speech_end=self._speech_end,

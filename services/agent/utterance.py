@@ -25,6 +25,10 @@ _VOICED = 0.35
 # Whisper hears 30 s at once.
 _LONGEST_S = 28.0
 _PARTIAL_EVERY_S = 0.7
+# Somebody waits to fall silent: a word of one syllable is over by then.
+_HURRIED_PARTIAL_EVERY_S = 0.3
+# Most pauses within words are over by then; later, and the detector has said that it is one.
+_PRESSED_AFTER_S = 0.2
 _LONGEST_PARTIAL_S = 25.0
 # Four times the last one's cost, so that partials never take more than a fifth of the service.
 _PARTIAL_REST = 4.0
@@ -52,7 +56,8 @@ class Utterance:
         self._pcm = bytearray()
         self._guess: asyncio.Task[str | None] | None = None
         self._partial: asyncio.Task[None] | None = None
-        self._next_partial = time.monotonic() + _PARTIAL_EVERY_S
+        self._every_s = _HURRIED_PARTIAL_EVERY_S if ear.is_hurried() else _PARTIAL_EVERY_S
+        self._next_partial = time.monotonic() + self._every_s
 
     @property
     def is_full(self) -> bool:
@@ -77,7 +82,12 @@ class Utterance:
         silence_s = event.raw_accumulated_silence + _WINDOW_S
         if not self.voiced_s or self._guess is not None:
             return
-        if silence_s >= self._ear.speculate_after_s - 1e-6:
+        speculation = self._ear.events.speculation
+        after_s = self._ear.speculate_after_s
+        if speculation.is_pressed:
+            after_s = max(after_s, _PRESSED_AFTER_S)
+        if silence_s >= after_s - 1e-6:
+            speculation.begin("transcript")
             self._guess = asyncio.create_task(self._ask_guess(), name="listening.guess")
 
     async def text(self) -> str:
@@ -96,6 +106,8 @@ class Utterance:
         if guess is None:
             guess = await self._ear.transcribe(bytes(self._pcm), "live")
             self._ear.events.on_transcript()
+        else:
+            self._ear.events.speculation.use("transcript")
         return guess or ""
 
     def drop(self) -> None:
@@ -107,7 +119,10 @@ class Utterance:
         text = await self._ear.transcribe(bytes(self._pcm), "speculative")
         if text:
             self._ear.events.on_transcript()
-            self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text)
+            if self._ear.events.speculation.may_answer(text):
+                self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text)
+            else:
+                self._understood(text)
         return text
 
     def _ask_partial(self) -> None:
@@ -121,14 +136,18 @@ class Utterance:
         try:
             text = await self._ear.transcribe(bytes(self._pcm), "interim")
             if text:
-                self._tell(stt.SpeechEventType.INTERIM_TRANSCRIPT, text)
+                self._understood(text)
         except APIError as error:
             # Nobody waits for a partial; the final will say that something is wrong.
             log.debug("partial_failed", error=type(error).__name__)
         finally:
             took = time.monotonic() - began
-            self._next_partial = began + max(_PARTIAL_EVERY_S, _PARTIAL_REST * took)
+            self._next_partial = began + max(self._every_s, _PARTIAL_REST * took)
             self._partial = None
+
+    def _understood(self, text: str) -> None:
+        self._tell(stt.SpeechEventType.INTERIM_TRANSCRIPT, text)
+        self._ear.events.on_partial(text)
 
     def _drop_guess(self) -> None:
         if self._guess is not None:

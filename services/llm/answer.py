@@ -1,9 +1,11 @@
-"""From tokens' bytes to text: whole characters only, and nothing of a stop text."""
+"""From tokens' bytes to text: whole characters only, no thoughts, and nothing of a stop text."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
+
+_THOUGHT, _THOUGHT_END = "<think>", "</think>"
 
 
 class Answer:
@@ -13,17 +15,37 @@ class Answer:
         self._stops = [stop for stop in stops if stop]
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._held = ""
+        self._thought: str | None = ""
         self.stopped = False
 
     def push(self, piece: bytes) -> str:
         """Text that may be sent after this piece; sets ``stopped`` when a stop text is found."""
-        return self._release(self._decode(piece))
+        return self._release(self._spoken(self._decode(piece)))
 
     def flush(self) -> str:
         """What was held back, at the answer's end."""
-        text = self._release(self._decode(b"", final=True))
+        rest = self._spoken(self._decode(b"", final=True))
+        if self._thought and not self._thought.lstrip().startswith(_THOUGHT):
+            rest, self._thought = self._thought + rest, None
+        text = self._release(rest)
         text, self._held = text + self._held, ""
         return text
+
+    def _spoken(self, text: str) -> str:
+        """The text without a thought at the answer's beginning, which is nobody's to hear."""
+        if self._thought is None:
+            return text
+        self._thought += text
+        begun = self._thought.lstrip()
+        if not begun or (_THOUGHT.startswith(begun) and begun != _THOUGHT):
+            return ""
+        if not begun.startswith(_THOUGHT):
+            text, self._thought = self._thought, None
+            return text
+        if _THOUGHT_END not in begun:
+            return ""
+        self._thought = None
+        return begun.split(_THOUGHT_END, 1)[1].lstrip()
 
     def _release(self, text: str) -> str:
         if self.stopped:

@@ -1,4 +1,4 @@
-"""The language model's engine: one conversation after another, on one thread."""
+"""The language model's engine: each room's conversation in a place of its own, all in one step."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import threading
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.errors import ApplianceError
+from appliance.seats import conversations_of
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.llm.answer import Answer
-from services.llm.model import Model, Side
-from services.llm.prompt import Tokens, fitted
-from services.llm.vocabulary import Chat, Finished, Message, Sampling, Stopped, Words
+from services.llm.asked import Asked, ContextFull, Done, Read
+from services.llm.context import Context, FlashAttention, KvType, Plan
+from services.llm.decoder import Decoder
+from services.llm.model import Model
+from services.llm.prompt import fitted
+from services.llm.vocabulary import Chat, Finished, Message, Sampling, Words
 
 log = logs.get(__name__)
 
@@ -23,6 +29,14 @@ _MOST_THREADS = 2
 # Room kept for an answer whose longest length is not given, and the most that is kept.
 _ANSWER_TOKENS = 256
 _MOST_OF_WINDOW = 2
+# Of a prompt in one step: on two cores 0.1 s, in which nobody is heard; a GPU needs more at once
+# to be used well.
+_STEP_TOKENS = {"cpu": 64, "gpu": 512}
+# A cache that is fuller than it says gets so much less of the conversation, this often.
+_LESS = 0.75
+_TRIES = 3
+# One for calls, one for the rest.
+_FEWEST_SLOTS = 2
 
 _SAMPLE = Chat(
     (Message("user", "Name the first four months of the year."),),
@@ -33,30 +47,64 @@ _SAMPLE_WORDS = 3
 
 
 class LlamaEngine(Engine[Chat, Words | Finished]):
-    """Serves one GGUF model."""
+    """Serves one GGUF model to several rooms at once."""
 
     name: ClassVar[str] = "llm"
-    # llama.cpp's calls belong to one thread: a second one costs a third of the speed.
-    concurrency = 1
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        slots: int | None = None,
+        gpu_layers: int | None = None,
+        kv_type: KvType = "f16",
+        flash_attn: FlashAttention = "auto",
+        on_gpu: bool = False,
+    ) -> None:
+        """
+        Args:
+            settings: the box's.
+            slots: conversations kept and continued at once, at least 2: the last is for other
+                programs' work. None: one more than seats.
+            gpu_layers: on the GPU, -1 for all; None: as the settings say.
+            kv_type: how the conversations' cache is kept; other than f16 needs ``flash_attn``.
+            flash_attn: auto: where the library finds that it can.
+            on_gpu: whether a step is to be as large as a GPU wants it.
+        """
         self._settings = settings
         self.model_id = Catalogue(settings).selected("llm")
+        slots = max(_FEWEST_SLOTS, slots or conversations_of(settings))
+        self.concurrency = slots - 1
+        llm = settings.llm
+        self._gpu_layers = llm.gpu_layers if gpu_layers is None else gpu_layers
+        self._plan = Plan(
+            sequences=slots,
+            context_tokens=llm.context_tokens,
+            threads=llm.threads or _spare_cores(),
+            step_tokens=_STEP_TOKENS["gpu" if on_gpu else "cpu"],
+            kv_type=kv_type,
+            flash_attn=flash_attn,
+        )
+        self._decoder = Decoder(self._opened, slots=slots, step_tokens=self._plan.step_tokens)
 
     def models(self) -> list[str]:
         """The one model that is resident."""
         return [self.model_id]
 
+    def close(self) -> None:
+        """End the decoder and give the model's memory back."""
+        self._decoder.close()
+        self._context.close()
+        self._model.close()
+
     def _load(self) -> None:
+        self._decoder.start()
+
+    def _opened(self) -> tuple[Model, Context]:
         file = Catalogue(self._settings).installed("llm", self.model_id).files["model"]
-        llm = self._settings.llm
-        self._model = Model(
-            self.model_id,
-            file,
-            context_tokens=llm.context_tokens,
-            threads=llm.threads or _spare_cores(),
-            gpu_layers=llm.gpu_layers,
-        )
+        self._model = Model(self.model_id, file, gpu_layers=self._gpu_layers)
+        self._context = Context(self.model_id, self._model, self._plan)
+        return self._model, self._context
 
     def _sample(self) -> None:
         chunks = self._run(_SAMPLE, threading.Event())
@@ -70,70 +118,67 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             )  # fmt: skip
 
     def _run(self, request: Chat, stop: threading.Event) -> Iterator[Words | Finished | Pause]:
-        window = self._model.window_tokens
+        window = self._context.window_tokens
         wanted = _ANSWER_TOKENS if request.max_tokens is None else request.max_tokens
         room = window - max(1, min(wanted, window // _MOST_OF_WINDOW))
+        for tries in range(1, _TRIES + 1):
+            asked = self._ask(request, stop, room)
+            try:
+                yield from _answered(request, asked)
+                return
+            except ContextFull:
+                if tries == _TRIES:
+                    raise
+                room = int(len(asked.prompt) * _LESS)
+            finally:
+                # Also when nobody reads on, as after a stop text.
+                asked.is_over = True
+
+    def _ask(self, request: Chat, stop: threading.Event, room: int) -> Asked:
         tokens, dropped = fitted(request.messages, request.keep_messages, room, self._model.render)
         if dropped:
             log.info("history_shortened", messages=dropped)
-        known = -1
-        try:
-            for first in self._model.read(tokens, stop, _side(request)):
-                known = first if known < 0 else known
-                yield PAUSE
-        except Stopped:
-            return
-        most = window - len(tokens)
+        most = self._context.window_tokens - len(tokens)
         if request.max_tokens is not None:
             most = min(most, request.max_tokens)
-        reason: Literal["stop", "length"] = "length"
-        answer, spoken = Answer(request.stops), 0
-        if most > 0:
-            reason = "stop"
-            for piece in self._spoken(tokens, request, stop):
-                if piece is PAUSE:
-                    yield PAUSE
-                    continue
-                spoken += 1
-                text = answer.push(piece)
-                if answer.stopped or spoken >= most:
-                    reason = "stop" if answer.stopped else "length"
-                    if text:
-                        yield Words(text)
-                    break
-                yield Words(text) if text else PAUSE
-        if stop.is_set():
-            return
-        if text := answer.flush():
-            yield Words(text)
-        yield Finished(reason, len(tokens), spoken, known)
-
-    def _spoken(
-        self, tokens: Tokens, request: Chat, stop: threading.Event
-    ) -> Iterator[bytes | Pause]:
-        """The answer's bytes, token by token; taken up again where callers came in between."""
-        said: Tokens = []
-        side = _side(request)
-        while True:
-            try:
-                if said:
-                    for _ in self._model.read(tokens + said, stop, side):
-                        yield PAUSE
-            except Stopped:
-                return
-            for token, piece in self._model.speak(tokens + said, request.sampling, len(said)):
-                said.append(token)
-                yield piece
-                if stop.is_set():
-                    return
-                if not self._model.is_on(side):
-                    break
-            else:
-                return
+        asked = Asked(
+            np.array(tokens, np.int32), most, request.sampling, request.session,
+            request.priority, stop,
+        )  # fmt: skip
+        self._decoder.submit(asked)
+        return asked
 
 
-def _side(request: Chat) -> Side:
-    return "others" if request.background else "calls"
+def _answered(request: Chat, asked: Asked) -> Iterator[Words | Finished | Pause]:
+    """What the decoder gives out, as text."""
+    answer, spoken, known = Answer(request.stops), 0, -1
+    while True:
+        item = asked.out.get()
+        if isinstance(item, bytes):
+            spoken += 1
+            text = answer.push(item)
+            if answer.stopped:
+                item = Done.STOP
+                if text:
+                    yield Words(text)
+                break
+            yield Words(text) if text else PAUSE
+        elif isinstance(item, Read):
+            known = item.known if known < 0 else known
+            yield PAUSE
+        elif isinstance(item, Done):
+            break
+        elif isinstance(item, ContextFull) and spoken:
+            item = Done.LENGTH
+            break
+        else:
+            raise item
+    if item is Done.LEFT:
+        return
+    if text := answer.flush():
+        yield Words(text)
+    reason: Literal["stop", "length"] = "stop" if item is Done.STOP else "length"
+    yield Finished(reason, len(asked.prompt), spoken, known)
 
 
 def _spare_cores() -> int:

@@ -1,101 +1,103 @@
-"""llama.cpp through llama-cpp-python. One thread makes every call in here."""
+"""A GGUF model's words: its template, its tokens, and what each token spells."""
 
 from __future__ import annotations
 
 import ctypes
 import re
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput
 from services.llm.prompt import Tokens
-from services.llm.vocabulary import Message, Sampling, Stopped
+from services.llm.vocabulary import Message
 
 log = logs.get(__name__)
 
-# A stop is seen between two steps of this many tokens of the prompt: 0.1 s on two cores.
-_PROMPT_STEP = 64
-# What is larger is not put aside but read again: copying it would hold the next asker up.
-_MOST_ASIDE_BYTES = 256 << 20
-
-Side = Literal["calls", "others"]
-
-
-@dataclass(frozen=True)
-class _Aside:
-    """A conversation's state outside the model."""
-
-    tokens: Any
-    state: Any
+_ALL_LAYERS = 0x7FFFFFFF
+_PIECE_BYTES = 256
+_OPEN_THOUGHT = "<think>"
+_NO_THOUGHT = "\n</think>\n\n"
 
 
 class Model:
-    """One GGUF model with the state of the last conversation it read.
+    """One GGUF model as it lies in memory; it keeps nothing of any conversation.
 
-    Calls and other programs each have a last conversation; one of the two is in the model.
+    Loading and closing belong to the thread that computes. The rest only reads, and any thread
+    may call it.
     """
 
-    def __init__(
-        self, model_id: str, file: Path, *, context_tokens: int, threads: int, gpu_layers: int
-    ) -> None:
+    def __init__(self, model_id: str, file: Path, *, gpu_layers: int) -> None:
         import llama_cpp
+        from llama_cpp._logger import set_verbose
 
-        self._lib: Any = llama_cpp
+        self.lib: Any = llama_cpp
+        set_verbose(False)
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = _ALL_LAYERS if gpu_layers < 0 else gpu_layers
+        if llama_cpp.llama_supports_gpu_offload():
+            # Several cards would else share the layers; what is free was read of the first alone.
+            params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
+        self.handle: Any = llama_cpp.llama_model_load_from_file(str(file).encode(), params)
+        if not self.handle:
+            raise unreadable(model_id)
+        self._vocab = llama_cpp.llama_model_get_vocab(self.handle)
+        self.tokens: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        """Size of its vocabulary."""
+        self.trained_tokens: int = llama_cpp.llama_model_n_ctx_train(self.handle)
+        self.near_tokens: int = llama_cpp.llama_model_n_swa(self.handle)
+        """Sliding window of some of its layers; 0: none."""
+        self.is_recurrent: bool = bool(
+            llama_cpp.llama_model_is_recurrent(self.handle)
+            or llama_cpp.llama_model_is_hybrid(self.handle)
+        )
+        is_end, is_control = llama_cpp.llama_vocab_is_eog, llama_cpp.llama_vocab_is_control
+        every = range(self.tokens)
+        self.ends = frozenset(token for token in every if is_end(self._vocab, token))
+        """Tokens with which it ends its turn."""
+        self._control = _any_of(self._text_of(t) for t in every if is_control(self._vocab, t))
+        self._pieces: dict[int, bytes] = {}
         try:
-            self._llama: Any = llama_cpp.Llama(
-                str(file),
-                n_ctx=context_tokens,
-                n_threads=threads,
-                n_threads_batch=threads,
-                n_gpu_layers=gpu_layers,
-                verbose=False,
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ApplianceError(
-                "model_unreadable", f"The language model {model_id!r} cannot be loaded.",
-                f"`scripts/appliance models verify {model_id}` checks its file; too little memory "
-                "is the other usual cause.",
-            ) from error  # fmt: skip
-        self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
-        trained = llama_cpp.llama_model_n_ctx_train(self._llama.model)
-        self.window_tokens: int = min(self._llama.n_ctx(), trained or context_tokens)
-        self._template = self._read_template(model_id)
-        self._control = self._control_texts()
-        self._side: Side = "calls"
-        self._aside: dict[Side, _Aside] = {}
+            self._template = self._read_template(model_id)
+        except ApplianceError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give its memory back."""
+        handle, self.handle = self.handle, None
+        if handle:
+            self.lib.llama_model_free(handle)
 
     def _read_template(self, model_id: str) -> Any:
+        from jinja2 import TemplateError
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        template = self._llama.metadata.get("tokenizer.chat_template")
+        template = self.lib.llama_model_chat_template(self.handle, None)
         if not template:
             raise ApplianceError(
                 "model_without_template", f"The model {model_id!r} has no chat template.",
                 "Choose an instruction-tuned model.",
             )  # fmt: skip
-        return Jinja2ChatFormatter(
-            template,
-            eos_token=self._text_of(self._llama.token_eos()),
-            bos_token=self._text_of(self._llama.token_bos()),
-        )
+        # Sandboxed: a template is a program from the model's file.
+        try:
+            return Jinja2ChatFormatter(
+                template.decode("utf-8", "replace"),
+                eos_token=self._text_of(self.lib.llama_vocab_eos(self._vocab)),
+                bos_token=self._text_of(self.lib.llama_vocab_bos(self._vocab)),
+            )
+        except TemplateError as error:
+            raise ApplianceError(
+                "model_template_broken", f"The chat template of {model_id!r} cannot be read.",
+                "Choose another file of this model.",
+            ) from error  # fmt: skip
 
     def _text_of(self, token: int) -> str:
         if token < 0:
             return ""
-        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
-
-    def _control_texts(self) -> re.Pattern[str] | None:
-        """Matches the model's control tokens, such as the mark of a turn's end."""
-        is_control = self._lib.llama_vocab_is_control
-        tokens = (t for t in range(self._llama.n_vocab()) if is_control(self._vocab, t))
-        texts = sorted((t for t in map(self._text_of, tokens) if len(t) > 2), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, texts))) if texts else None
+        return str(self.lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
 
     def render(self, messages: Sequence[Message]) -> Tokens:
         """The conversation as tokens, up to where the assistant is to speak.
@@ -105,7 +107,7 @@ class Model:
         """
         shown = [{"role": m.role, "content": self._harmless(m.text)} for m in messages]
         try:
-            prompt = self._template(messages=shown, enable_thinking=False).prompt
+            prompt = str(self._template(messages=shown, enable_thinking=False).prompt)
         except Exception as error:
             # A template is a program from the model's file; it may raise anything.
             log.info("template_refused", error=type(error).__name__)
@@ -113,108 +115,48 @@ class Model:
                 "messages_refused", "The model's template does not take these messages.",
                 "Start with a system or user message and end with a user message.",
             ) from error  # fmt: skip
-        return list(self._llama.tokenize(prompt.encode(), add_bos=False, special=True))
+        return self.tokenize(without_thought(prompt))
+
+    def tokenize(self, text: str) -> Tokens:
+        """A text as tokens; the names of control tokens in it become those."""
+        data = text.encode()
+        size = len(data) + 2
+        found = (ctypes.c_int32 * size)()
+        count = self.lib.llama_tokenize(self._vocab, data, len(data), found, size, False, True)
+        return list(found[:count])
 
     def _harmless(self, text: str) -> str:
         # What a caller types must not end his own turn and speak as the system.
         return self._control.sub(" ", text) if self._control else text
 
-    def is_on(self, side: Side) -> bool:
-        """Whether this side's conversation is the one in the model."""
-        return self._side == side
+    def piece(self, token: int) -> bytes:
+        """What a token spells; nothing for a control token."""
+        found = self._pieces.get(token)
+        if found is None:
+            found = self._pieces[token] = self._spell(token, _PIECE_BYTES)
+        return found
 
-    def turn_to(self, side: Side) -> None:
-        """Have this side's last conversation in the model; the other's is put aside."""
-        if self._side == side:
-            return
-        llama = self._llama
-        self._aside[self._side] = self._taken_out()
-        self._side = side
-        self._lib.llama_memory_clear(self._lib.llama_get_memory(llama.ctx), False)
-        llama.n_tokens = 0
-        found = self._aside.pop(side, None)
-        if found is None or not len(found.tokens):
-            return
-        if self._lib.llama_state_seq_set_data(llama.ctx, found.state, len(found.state), 0):
-            llama.input_ids[: len(found.tokens)] = found.tokens
-            llama.n_tokens = len(found.tokens)
-            # The state has no logits in it: a token must be read before one can be picked.
-            llama._requires_eval = True  # noqa: SLF001  the library offers no other way
+    def _spell(self, token: int, size: int) -> bytes:
+        room = ctypes.create_string_buffer(size)
+        count = self.lib.llama_token_to_piece(self._vocab, token, room, size, 0, False)
+        return self._spell(token, -count) if count < 0 else room.raw[:count]
 
-    def _taken_out(self) -> _Aside:
-        llama = self._llama
-        size = self._lib.llama_state_seq_get_size(llama.ctx, 0)
-        if not 0 < size <= _MOST_ASIDE_BYTES:
-            return _Aside((), b"")
-        state = (ctypes.c_uint8 * size)()
-        written = self._lib.llama_state_seq_get_data(llama.ctx, state, size, 0)
-        tokens = llama.input_ids[: llama.n_tokens].copy() if written == size else ()
-        return _Aside(tokens, state)
 
-    def read(self, tokens: Tokens, stop: threading.Event, side: Side) -> Iterator[int]:
-        """Take in a prompt except its last token, going on from what is known already.
+def without_thought(prompt: str) -> str:
+    """A prompt that leaves no thinking open: some templates begin it whatever they are told."""
+    bare = prompt.rstrip()
+    return bare + _NO_THOUGHT if bare.endswith(_OPEN_THOUGHT) else prompt
 
-        Between two steps the other side may have used the model; this one then goes on.
 
-        Yields:
-            After each step, how many tokens were known at the beginning; at least once.
+def unreadable(model_id: str) -> ApplianceError:
+    """The error of a model that the library does not load."""
+    return ApplianceError(
+        "model_unreadable", f"The language model {model_id!r} cannot be loaded.",
+        f"`scripts/appliance models verify {model_id}` checks its file; too little memory "
+        "is the other usual cause.",
+    )  # fmt: skip
 
-        Raises:
-            Stopped: ``stop`` was set; what was read until then stays known.
-        """
-        first = -1
-        while True:
-            self.turn_to(side)
-            known = self._known(tokens)
-            first = known if first < 0 else first
-            if known >= len(tokens) - 1:
-                yield first
-                # Whoever was let in between has left another conversation in the model.
-                if self.is_on(side):
-                    return
-                continue
-            if stop.is_set():
-                raise Stopped
-            self._llama.eval(tokens[known : min(known + _PROMPT_STEP, len(tokens) - 1)])
-            yield first
 
-    def _known(self, tokens: Tokens) -> int:
-        """Forget what does not belong to this prompt; the length of what is left."""
-        llama = self._llama
-        before = llama.input_ids[: llama.n_tokens]
-        length = min(len(before), len(tokens) - 1)
-        differs = np.flatnonzero(before[:length] != np.asarray(tokens[:length]))
-        keep = int(differs[0]) if len(differs) else length
-        if keep < llama.n_tokens:
-            memory = self._lib.llama_get_memory(llama.ctx)
-            # Recurrent models cannot forget a part; they read everything again.
-            if keep == 0 or not self._lib.llama_memory_seq_rm(memory, 0, keep, -1):
-                self._lib.llama_memory_clear(memory, True)
-                keep = 0
-            llama.n_tokens = keep
-        return keep
-
-    def speak(
-        self, tokens: Tokens, sampling: Sampling, said: int = 0
-    ) -> Iterator[tuple[int, bytes]]:
-        """One token after the other and its bytes, until the model ends its turn.
-
-        The last ``said`` of the tokens are the beginning of the answer.
-        """
-        # The library treats None as its own default seed, which never changes.
-        seed = int.from_bytes(np.random.bytes(4)) if sampling.seed is None else sampling.seed
-        self._llama.set_seed((seed + said) & 0xFFFFFFFF)
-        generated = self._llama.generate(
-            tokens,
-            temp=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=0.0,
-            repeat_penalty=sampling.repeat_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            presence_penalty=sampling.presence_penalty,
-        )
-        for token in generated:
-            if self._lib.llama_vocab_is_eog(self._vocab, token):
-                return
-            yield token, self._llama.detokenize([token])
+def _any_of(texts: Any) -> re.Pattern[str] | None:
+    found = sorted((text for text in texts if len(text) > 2), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, found))) if found else None

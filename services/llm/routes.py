@@ -12,14 +12,15 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import ApplianceError, NotFound
-from appliance.serving import APIRouter, Priority, Request, primed, stream, streamed
+from appliance.serving import APIRouter, Request, primed, stream, streamed
 from appliance.serving.app import error_body
-from appliance.serving.requests import priority_of
+from appliance.serving.requests import SESSION_HEADER, priority_of
 from services.llm.body import ChatBody
 from services.llm.engine import LlamaEngine
 from services.llm.vocabulary import Finished, Words
 
 DEADLINE_S = 120.0
+_MOST_SESSION_CHARS = 200
 
 _RESIDENT = ("", "default", "local")
 
@@ -35,7 +36,8 @@ def create_router(engine: LlamaEngine) -> APIRouter:
                 "model_not_found", "This language model is not the one that is loaded.",
                 f"Ask for {engine.model_id!r}, or for 'default'.",
             )  # fmt: skip
-        request = replace(body.chat(), background=priority_of(http) is Priority.BACKGROUND)
+        session = http.headers.get(SESSION_HEADER, "")[:_MOST_SESSION_CHARS]
+        request = replace(body.chat(), session=session, priority=priority_of(http))
         chunks = stream(engine, request, http=http, deadline_s=DEADLINE_S)
         reply = _Reply(engine.model_id)
         if body.stream:

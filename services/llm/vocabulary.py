@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.serving import Priority
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -42,8 +44,10 @@ class Chat:
     """Texts that end the answer; they are not part of it."""
     keep_messages: int = 0
     """How many leading messages are never dropped, besides system ones."""
-    background: bool = False
-    """Whether callers' requests may be answered in the middle of this one."""
+    session: str = ""
+    """Whose conversation it is: its place in the cache is kept for it. Empty: a stranger's."""
+    priority: Priority = Priority.LIVE
+    """Whether others' requests go first."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,3 @@ class Finished:
     completion_tokens: int
     cached_tokens: int
     """Of the prompt, how many were still known from the last request."""
-
-
-class Stopped(Exception):
-    """The request was stopped while its prompt was read."""

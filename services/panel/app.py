@@ -14,7 +14,17 @@ from appliance import __version__
 from appliance.secrets import browser_key, link_key, livekit_keys, local_token
 from appliance.settings import Settings
 from appliance.store import open_store
-from services.panel import answers, box, doctor, events, farewell, internal, pages, settings_page
+from services.panel import (
+    answers,
+    box,
+    doctor,
+    events,
+    farewell,
+    internal,
+    latency,
+    pages,
+    settings_page,
+)
 from services.panel.access.gate import Gate, check_same_route
 from services.panel.access.signing import Signing
 from services.panel.api import audit as audit_api
@@ -34,6 +44,7 @@ from services.panel.cors import Cors
 from services.panel.desk import Desk
 from services.panel.guard import Guard
 from services.panel.guests import Guests
+from services.panel.measuring import Measuring
 from services.panel.models.office import Office, make_office
 from services.panel.pages import access as access_page
 from services.panel.pages import account, devices, home, join, sign_in, talk
@@ -46,6 +57,7 @@ from services.panel.pages import models as models_page
 from services.panel.pages import personas as personas_pages
 from services.panel.pages import proof as proof_page
 from services.panel.pages import settings as settings_form
+from services.panel.pages import speed as speed_page
 from services.panel.purge import Purge
 from services.panel.readiness import Readiness, StatusSource, status_of
 from services.panel.rooms import LiveKitRooms, Rooms
@@ -86,7 +98,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await asyncio.to_thread(open_store, settings)
-        app.state.store = store
+        app.state.store, app.state.latency = store, latency.Latency(store)
         token = await asyncio.to_thread(local_token, settings)
         app.state.gate = Gate(app, settings, store, token)
         seal = await asyncio.to_thread(browser_key, settings)
@@ -105,6 +117,7 @@ def create_app(
         app.state.switcher = office.switcher
         app.state.farewell = goodbye = farewell.Farewell(desk)
         app.state.readiness.pause = lambda: goodbye.pause or office.switcher.pause
+        app.state.measuring = measuring = Measuring(settings, desk, app.state.readiness)
         await office.open()
         loops = (watch.run(), purge.run(), sampler.run(), backups.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -114,7 +127,7 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await office.close()
+            await asyncio.gather(measuring.close(), office.close())
             await app.state.services.close()
             await app.state.digests.close()
             await desk.rooms.close()
@@ -158,6 +171,8 @@ def create_app(
         home,
         talk,
         internal,
+        latency,
+        speed_page,
         farewell,
     ):
         app.include_router(module.router)

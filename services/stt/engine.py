@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.errors import ApplianceError
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.stt.decoding import decode
+from services.stt.device import card_of, choose
 from services.stt.vocabulary import RATE_HZ, Finished, Manner, Passage, Samples, Transcribe
 from services.stt.whisper import Whisper
 from services.stt.windows import windows
+
+log = logs.get(__name__)
 
 _SAMPLE = Path(__file__).with_name("sample.flac")
 _SAMPLE_WORDS = frozenset(("he", "was", "not", "an", "ill", "disposed", "young", "man"))
@@ -31,7 +35,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
     """
 
     name: ClassVar[str] = "stt"
-    concurrency = 6
+    concurrency = 8
     background_at_once = 2
 
     def __init__(self, settings: Settings) -> None:
@@ -45,10 +49,13 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
     def _load(self) -> None:
         installed = Catalogue(self._settings).installed("stt", self._model_id)
         stt = self._settings.stt
+        weights = installed.files["model"].stat().st_size
+        choice = choose(self._settings, weights, card_of(self._settings))
+        log.info("placed", device=choice.device, computes_in=choice.compute_type, why=choice.why)
         self._whisper = Whisper(
             installed.folder,
-            device=stt.device,
-            compute_type=stt.compute_type,
+            device=choice.device,
+            compute_type=choice.compute_type,
             threads=stt.threads or min(_DEFAULT_THREADS, os.cpu_count() or 1),
         )
 
@@ -73,17 +80,21 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
             recording = _Recording(request, self._settings.stt.max_audio_s, stop)
             manner = request.manner
             # Live callers first, and of one rank a beginning before another's later windows.
-            rank = 2 * request.rank
-            for window in windows(recording.blocks(), self._whisper.find_speech):
-                yield PAUSE
-                passage = self._whisper.recognise(window, manner, rank, stop)
-                if passage is None:
-                    return
-                rank = 2 * request.rank + 1
-                if passage.text:
-                    # One recording, one language: what the first words say holds for the rest.
-                    manner = replace(manner, language=passage.language)
-                    yield passage
+            place = self._whisper.request(2 * request.rank, stop)
+            place.expect()
+            try:
+                for window in windows(recording.blocks(), self._whisper.find_speech):
+                    yield PAUSE
+                    passage = self._whisper.recognise(window, manner, place, request.room)
+                    if passage is None:
+                        return
+                    place = self._whisper.request(2 * request.rank + 1, stop)
+                    if passage.text:
+                        # One recording, one language: what the first words say holds for the rest.
+                        manner = replace(manner, language=passage.language)
+                        yield passage
+            finally:
+                place.over()
             if not stop.is_set():
                 yield Finished(recording.size / RATE_HZ)
 

@@ -35,13 +35,14 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
         priority = priority_of(http)
         upload = await read_upload(http, settings.run_dir)
         wish = read_wish(upload.fields, task, engine.models())
-        request = Transcribe(upload.audio, wish.manner, rank=int(priority))
+        room = http.headers.get(SESSION_HEADER, "")
+        request = Transcribe(upload.audio, wish.manner, rank=int(priority), room=room)
         deadline_s = min(
             settings.stt.max_audio_s + _LEAST_S, _LEAST_S + upload.size / _SLOWEST_BYTES_PER_S
         )
         passages: list[Passage] = []
         duration_s = 0.0
-        with large.place_for(upload) if SESSION_HEADER not in http.headers else nullcontext():
+        with large.place_for(upload) if not room else nullcontext():
             chunks = stream(engine, request, http=http, priority=priority, deadline_s=deadline_s)
             async with aclosing(chunks):
                 async for chunk in chunks:

@@ -18,6 +18,11 @@ _FASTEST_PACE = 7.0
 VOICED_S = 0.2
 """Less voice than this is not speech."""
 
+SURE_LANGUAGE = 0.7
+"""A language that is less probable than this is not remembered."""
+OTHER_LANGUAGE = -0.7
+"""Mean log probability of a token below which the words may be in another language than thought."""
+
 # What Whisper says when there is nothing to say; believed only if it is sure of it.
 _EMPTY_PHRASES = frozenset({"", "you", "thank you", "thanks for watching"})
 

@@ -44,11 +44,13 @@ class Transcribe:
         audio: the uploaded file, at its beginning.
         manner: how to listen.
         rank: who goes first at the model; 0 is a live caller.
+        room: whose language holds when none is given; empty: the recording's own.
     """
 
     audio: BinaryIO
     manner: Manner
     rank: int = 0
+    room: str = ""
 
 
 @dataclass(frozen=True)

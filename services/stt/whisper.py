@@ -10,7 +10,9 @@ from typing import Any
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput, NotFound
 from services.stt import rules
-from services.stt.turnstile import Turnstile
+from services.stt.rooms import Rooms
+from services.stt.steps import Steps, Writing
+from services.stt.turnstile import Request, Turnstile
 from services.stt.vocabulary import RATE_HZ, Manner, Passage, Samples, Span, Task, Window, Word
 
 _log = logs.get(__name__)
@@ -23,9 +25,20 @@ _NEEDED = ("model.bin", "config.json", "tokenizer.json")
 
 
 @dataclass(frozen=True)
+class _Heard:
+    """A mel as the model hears it: so many frames, worth so many tokens at most."""
+
+    encoded: Any
+    frames: int
+    cap: int
+
+
+@dataclass(frozen=True)
 class _Answer:
     """What one pass over a mel gave."""
 
+    encoded: Any
+    language: str
     tokens: tuple[int, ...]
     text: str
     avg_logprob: float
@@ -43,8 +56,8 @@ class Whisper:
 
     Args:
         folder: a CTranslate2 conversion with its tokenizer.json.
-        device: auto, cpu or cuda.
-        compute_type: CTranslate2's name, or auto: int8 on a CPU, float16 on a GPU.
+        device: cpu or cuda.
+        compute_type: CTranslate2's name.
         threads: CPU threads.
 
     Raises:
@@ -61,15 +74,10 @@ class Whisper:
                     f"The model folder {folder.name} has no {name}.",
                     "Fetch it again: scripts/appliance models pull.",
                 )
-        import ctranslate2
         from faster_whisper import WhisperModel
         from faster_whisper.feature_extractor import FeatureExtractor
         from faster_whisper.vad import get_vad_model
 
-        if device == "auto":
-            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
-        if compute_type == "auto":
-            compute_type = "int8" if device == "cpu" else "float16"
         try:
             self._model: Any = WhisperModel(
                 str(folder),
@@ -93,6 +101,8 @@ class Whisper:
             self._model.feature_extractor = FeatureExtractor(feature_size=mels)
         get_vad_model()
         self._turnstile = Turnstile()
+        self.steps = Steps(self._model.model, self._turnstile)
+        self._rooms = Rooms()
         self.languages: frozenset[str] = frozenset(self._model.supported_languages)
 
     def find_speech(self, samples: Samples) -> list[Span]:
@@ -117,35 +127,66 @@ class Whisper:
                 else "Use a two-letter code such as en, or leave it out to have it recognised.",
             )
 
+    def request(self, rank: int, stop: threading.Event) -> Request:
+        """A place in line; the lowest rank goes first."""
+        return Request(self._turnstile, rank, stop)
+
     def recognise(
-        self, window: Window, manner: Manner, rank: int, stop: threading.Event
+        self, window: Window, manner: Manner, request: Request, room: str = ""
     ) -> Passage | None:
         """Write down one window; None if stopped on the way.
 
-        Whisper's steps cannot be stopped, so ``stop`` is looked at before and between them.
+        Whisper's steps cannot be stopped, so whether to is looked at before and between them.
+
+        Args:
+            window: what is heard.
+            manner: how to listen.
+            request: its place in line, which is given up at the end.
+            room: whose language may be known already; empty: nobody's.
         """
-        features = self._model.feature_extractor(window.samples)
-        heard = features.shape[-1]
-        frames = rules.frames_for(heard)
-        encoded = self._encode(features, frames, rank, stop)
+        try:
+            request.expect()
+            features = self._model.feature_extractor(window.samples)
+            heard = features.shape[-1]
+            answer = self._heard(features, rules.frames_for(heard), manner, request, room)
+            if answer is not None and answer.is_doubtful:
+                answer = self._heard(features, rules.FULL_FRAMES, manner, request, room)
+            if answer is None:
+                return None
+            if self._is_invented(answer, window, manner):
+                return _passage(window, answer, text="", tokens=(), words=())
+            words: tuple[Word, ...] = ()
+            if manner.timed and answer.tokens:
+                words = self._words(answer, manner.task, heard, window, request)
+            return _passage(window, answer, answer.text, answer.tokens, words)
+        finally:
+            request.over()
+
+    def _heard(
+        self, features: Samples, frames: int, manner: Manner, request: Request, room: str
+    ) -> _Answer | None:
+        from faster_whisper.audio import pad_or_trim
+
+        encoded = self.steps.encode(request, pad_or_trim(features, frames))
         if encoded is None:
             return None
-        language = manner.language or self._language(encoded, rank)
-        tokenizer = self._tokenizer(manner.task, language)
-        answer = self._generate(encoded, tokenizer, manner, rules.token_cap(heard), rank, stop)
-        if answer is not None and answer.is_doubtful:
-            encoded = self._encode(features, rules.FULL_FRAMES, rank, stop)
-            if encoded is None:
-                return None
-            answer = self._generate(encoded, tokenizer, manner, rules.CONTEXT_TOKENS, rank, stop)
-        if answer is None:
-            return None
-        if self._is_invented(answer, window, manner):
-            return _passage(window, answer, language, text="", tokens=(), words=())
-        words: tuple[Word, ...] = ()
-        if manner.timed and answer.tokens:
-            words = self._words(encoded, tokenizer, answer.tokens, heard, window, rank)
-        return _passage(window, answer, language, answer.text, answer.tokens, words)
+        heard = _Heard(encoded, frames, rules.token_cap(features.shape[-1]))
+        known = manner.language or self._rooms.language(room)
+        if known:
+            answer = self._written(heard, known, manner, request)
+            if answer is None or manner.language or answer.avg_logprob >= rules.OTHER_LANGUAGE:
+                return answer
+            # Perhaps the caller speaks another language by now.
+            other, sure = self._language(encoded, request)
+            if other == known or sure < rules.SURE_LANGUAGE:
+                return answer
+        else:
+            other, sure = self._language(encoded, request)
+        answer = self._written(heard, other, manner, request)
+        believed = answer is not None and answer.avg_logprob >= rules.OTHER_LANGUAGE
+        if believed and sure >= rules.SURE_LANGUAGE:
+            self._rooms.learn(room, other)
+        return answer
 
     def _is_invented(self, answer: _Answer, window: Window, manner: Manner) -> bool:
         voiced_s = sum(span.end - span.start for span in window.spans) / RATE_HZ
@@ -161,19 +202,13 @@ class Whisper:
             pace=pace,
         )
 
-    def _encode(self, features: Any, frames: int, rank: int, stop: threading.Event) -> Any | None:
-        from faster_whisper.audio import pad_or_trim
-
-        padded = pad_or_trim(features, frames)
-        with self._turnstile.turn(rank):
-            return None if stop.is_set() else self._model.encode(padded)
-
-    def _language(self, encoded: Any, rank: int) -> str:
+    def _language(self, encoded: Any, request: Request) -> tuple[str, float]:
+        """The language that is spoken, and its probability."""
         if not self._model.model.is_multilingual:
-            return "en"
-        with self._turnstile.turn(rank):
-            best: str = self._model.model.detect_language(encoded)[0][0][0]
-        return best.strip("<|>")
+            return "en", 1.0
+        with self._turnstile.turn(request):
+            best: tuple[str, float] = self._model.model.detect_language(encoded)[0][0]
+        return best[0].strip("<|>"), best[1]
 
     def _tokenizer(self, task: Task, language: str) -> Any:
         from faster_whisper.tokenizer import Tokenizer
@@ -181,41 +216,28 @@ class Whisper:
         multilingual = self._model.model.is_multilingual
         return Tokenizer(self._model.hf_tokenizer, multilingual, task=task, language=language)
 
-    def _generate(
-        self,
-        encoded: Any,
-        tokenizer: Any,
-        manner: Manner,
-        cap: int,
-        rank: int,
-        stop: threading.Event,
+    def _written(
+        self, heard: _Heard, language: str, manner: Manner, request: Request
     ) -> _Answer | None:
+        tokenizer = self._tokenizer(manner.task, language)
         said_before = tokenizer.encode(" " + manner.prompt.strip()) if manner.prompt.strip() else []
         prompt = self._model.get_prompt(
             tokenizer, said_before[-_PROMPT_TOKENS:], without_timestamps=True
         )
+        cap = heard.cap if heard.frames < rules.FULL_FRAMES else rules.CONTEXT_TOKENS
         longest = min(rules.CONTEXT_TOKENS, len(prompt) + cap)
-        sampling: dict[str, Any] = {}
-        if manner.temperature > 0:
-            sampling = {"sampling_topk": 0, "sampling_temperature": manner.temperature}
-        with self._turnstile.turn(rank):
-            if stop.is_set():
-                return None
-            result = self._model.model.generate(
-                encoded,
-                [prompt],
-                beam_size=1,
-                max_length=longest,
-                return_scores=True,
-                return_no_speech_prob=True,
-                suppress_blank=True,
-                suppress_tokens=[-1],
-                **sampling,
-            )[0]
-        tokens = tuple(t for t in result.sequences_ids[0] if t < tokenizer.eot)
+        writing = Writing(heard.encoded, prompt, longest, manner.temperature)
+        result = self.steps.write(request, writing, heard.frames)
+        if result is None:
+            return None
+        # Written down together with a longer one it may have run beyond its own cap.
+        sequence = result.sequences_ids[0][: longest - len(prompt)]
+        tokens = tuple(t for t in sequence if t < tokenizer.eot)
         text = tokenizer.decode(list(tokens)).strip()
         count = len(result.sequences_ids[0])
         return _Answer(
+            encoded=heard.encoded,
+            language=language,
             tokens=tokens,
             text=text,
             avg_logprob=float(result.scores[0]) * count / (count + 1),
@@ -225,18 +247,15 @@ class Whisper:
         )
 
     def _words(
-        self,
-        encoded: Any,
-        tokenizer: Any,
-        tokens: tuple[int, ...],
-        heard: int,
-        window: Window,
-        rank: int,
+        self, answer: _Answer, task: Task, heard: int, window: Window, request: Request
     ) -> tuple[Word, ...]:
         from faster_whisper.transcribe import merge_punctuations
 
-        with self._turnstile.turn(rank):
-            aligned = self._model.find_alignment(tokenizer, [list(tokens)], encoded, heard)[0]
+        tokenizer = self._tokenizer(task, answer.language)
+        with self._turnstile.turn(request):
+            aligned = self._model.find_alignment(
+                tokenizer, [list(answer.tokens)], answer.encoded, heard
+            )[0]
         merge_punctuations(aligned, _OPENING, _CLOSING)
         first = window.spans[0].start / RATE_HZ
         words: list[Word] = []
@@ -260,7 +279,6 @@ class Whisper:
 def _passage(
     window: Window,
     answer: _Answer,
-    language: str,
     text: str,
     tokens: tuple[int, ...],
     words: tuple[Word, ...],
@@ -271,7 +289,7 @@ def _passage(
         text=text,
         tokens=tokens,
         words=words,
-        language=language,
+        language=answer.language,
         avg_logprob=answer.avg_logprob,
         no_speech_prob=answer.no_speech_prob,
         compression_ratio=answer.ratio,

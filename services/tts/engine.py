@@ -1,4 +1,4 @@
-"""The voice's engine: a text in, bytes of sound out, sentence by sentence."""
+"""The voice's engine: a text in, bytes of sound out as they are made."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import numpy as np
 
 from appliance.audio import Pcm, Samples, StreamResampler, encode_audio, to_s16le, wav_header
 from appliance.errors import ApplianceError
-from appliance.serving import PAUSE, Engine, Pause
+from appliance.serving import PAUSE, Engine, Pause, Priority
 from appliance.settings import Settings
+from services.tts.cores import Order
+from services.tts.pacing import Lead
+from services.tts.repeats import Repeats
+from services.tts.start import Start
 from services.tts.text import pieces, speakable
 from services.tts.vocabulary import RATE_HZ, Speak
+from services.tts.voice import Voice
 from services.tts.voices import Voices
 
 SILENCE_S = 0.1
 """Answer to a text that has no sound, e.g. an emoji."""
 
+_REQUESTS_A_CORE = 4
 _SAMPLE_TEXT = "Hello there."
 _SAMPLE_LENGTH_S = (0.3, 5.0)
 _SAMPLE_RMS = 0.003
@@ -30,8 +36,12 @@ class PiperEngine(Engine[Speak, bytes]):
     name: ClassVar[str] = "tts"
 
     def __init__(self, settings: Settings) -> None:
-        self.concurrency = settings.tts.workers
+        # The sentences of many requests take turns on the cores, so that none waits for the whole
+        # of another's before its first sound.
+        self.concurrency = settings.tts.workers * _REQUESTS_A_CORE
         self._voices = Voices(settings)
+        self._gain = settings.tts.gain
+        self._repeats = Repeats(settings.tts.cache_mb << 20)
 
     def models(self) -> list[str]:
         """Ids of the installed voices."""
@@ -53,7 +63,9 @@ class PiperEngine(Engine[Speak, bytes]):
             )  # fmt: skip
 
     def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes | Pause]:
-        sound, kind = self._sound(request, stop), request.kind
+        kind = request.kind
+        order = Order(int(request.priority), kind in ("pcm", "wav"), Lead(), stop)
+        sound = self._sound(request, order)
         if kind == "pcm":
             yield from map(to_s16le, sound)
         elif kind == "wav":
@@ -70,17 +82,34 @@ class PiperEngine(Engine[Speak, bytes]):
             if not stop.is_set():
                 yield encode_audio(Pcm(np.concatenate(parts), RATE_HZ), kind)
 
-    def _sound(self, request: Speak, stop: threading.Event) -> Iterator[Samples]:
+    def _sound(self, request: Speak, order: Order) -> Iterator[Samples]:
         """Samples at 24 kHz as they are made; never nothing at all, unless stopped."""
         voice = self._voices.get(request.voice or self._voices.selected)
         resampler = StreamResampler(voice.rate_hz, RATE_HZ)
-        made = 0
+        start, made = Start(voice.rate_hz, self._gain), 0
         for piece in pieces(speakable(request.text)):
-            for sentence in voice.speak(piece, request.speed):
-                if stop.is_set():
+            for samples in self._spoken(voice, piece, request, order):
+                if order.stop.is_set():
                     return
-                ready = resampler.push(sentence)
+                ready = resampler.push(start.after(samples))
                 made += len(ready)
-                yield ready
-        rest = resampler.flush()
+                order.lead.sent(len(ready) / RATE_HZ)
+                if len(ready):
+                    yield ready
+        rest = np.concatenate([resampler.push(start.rest()), resampler.flush()])
         yield rest if made + len(rest) else np.zeros(round(SILENCE_S * RATE_HZ), np.float32)
+
+    def _spoken(self, voice: Voice, piece: str, request: Speak, order: Order) -> Iterator[Samples]:
+        """One sentence: as it was spoken before, or as it is made now."""
+        key = self._repeats.key(voice.id, request.speed, piece)
+        known = self._repeats.get(key)
+        if known is not None:
+            yield known
+            return
+        parts: list[Samples] = []
+        for samples in voice.speak(piece, request.speed, order):
+            parts.append(samples)
+            yield samples
+        # A book that is read aloud would push out what callers hear again and again.
+        if parts and not order.stop.is_set() and request.priority is not Priority.BACKGROUND:
+            self._repeats.put(key, np.concatenate(parts))

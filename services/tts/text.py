@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# A piece this long takes about a second on one core; a stop is seen between pieces.
+# Phonemes and durations of a piece are found in one go; a stop is not seen meanwhile.
 LONGEST_PIECE = 300
 
 # Piper reads [[…]] as phonemes; espeak-ng reads an emoji's name aloud.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.serving import Priority
+
 RATE_HZ = 24_000
 """Rate of everything this service answers, as OpenAI's pcm."""
 
@@ -21,3 +23,4 @@ class Speak:
     speed: float = 1.0
     """1 is the voice's own pace, 2 twice as fast."""
     kind: SpeechFormat = "pcm"
+    priority: Priority = Priority.LIVE

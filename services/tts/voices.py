@@ -1,68 +1,17 @@
-"""Piper voices, loaded when first asked for; the last few stay in memory."""
+"""The installed Piper voices, loaded when first asked for; the last few stay in memory."""
 
 from __future__ import annotations
 
-import json
-import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from appliance import logs
-from appliance.audio import Samples
 from appliance.catalogue import Catalogue
-from appliance.errors import ApplianceError, NotFound
+from appliance.errors import NotFound
 from appliance.settings import Settings
-
-log = logs.get(__name__)
+from services.tts.cores import Cores
+from services.tts.voice import Voice
 
 _KEPT = 3
-
-
-class Voice:
-    """One loaded voice. May be used by several threads at once."""
-
-    def __init__(self, voice_id: str, model: Path, config: Path, gain: float) -> None:
-        import onnxruntime
-        from piper import PiperVoice
-        from piper.config import PiperConfig
-
-        # Below info Piper logs what is said.
-        logging.getLogger("piper").setLevel(logging.WARNING)
-        # One thread a sentence: two callers on one two-thread session take 2.3 times as long.
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            described = json.loads(config.read_text(encoding="utf-8"))
-            session = onnxruntime.InferenceSession(
-                str(model), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-            self._piper = PiperVoice(config=PiperConfig.from_dict(described), session=session)
-        except Exception as error:
-            # onnxruntime's errors share no base class of their own.
-            log.error("voice_unreadable", voice=voice_id, error=type(error).__name__)
-            raise ApplianceError(
-                "voice_unreadable", f"The voice {voice_id!r} cannot be loaded.",
-                f"`scripts/appliance models verify {voice_id}` checks its files.",
-            ) from error  # fmt: skip
-        self.rate_hz: int = self._piper.config.sample_rate
-        self._gain = gain
-
-    def speak(self, text: str, speed: float) -> Iterator[Samples]:
-        """Samples at the voice's own rate, sentence by sentence, made as they are asked for."""
-        from piper import SynthesisConfig
-
-        # Piper's own normalising would lift every clause to the same peak.
-        how = SynthesisConfig(
-            normalize_audio=False,
-            volume=self._gain,
-            length_scale=self._piper.config.length_scale / speed,
-        )
-        chunk: Any
-        for chunk in self._piper.synthesize(text, how):
-            yield chunk.audio_float_array
 
 
 class Voices:
@@ -71,6 +20,7 @@ class Voices:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._catalogue = Catalogue(settings)
+        self._cores = Cores(settings.tts.workers)
         self._loaded: OrderedDict[str, Voice] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -108,4 +58,4 @@ class Voices:
                 "voice_not_found", f"There is no voice {voice_id!r} here.",
                 f"Installed voices: {others}. {error.hint}",
             ) from error  # fmt: skip
-        return Voice(voice_id, files["model"], files["config"], self._settings.tts.gain)
+        return Voice(voice_id, files, self._settings.tts.gain, self._cores)

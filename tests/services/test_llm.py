@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -37,6 +38,12 @@ def llm(service: ServiceFactory) -> ServiceHandle:
 
 @pytest.fixture
 async def client(llm: ServiceHandle) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai_client(llm) as found:
+        yield found
+
+
+@asynccontextmanager
+async def openai_client(llm: ServiceHandle) -> AsyncIterator[openai.AsyncOpenAI]:
     transport = httpx2.AsyncHTTPTransport(uds=str(llm.socket))
     async with (
         httpx2.AsyncClient(transport=transport, timeout=30) as http,
@@ -216,22 +223,29 @@ async def test_leaving_during_the_prompt_frees_the_engine(llm: ServiceHandle) ->
     assert known < 500
 
 
-async def test_live_work_takes_the_place_of_speculative_work(
-    llm: ServiceHandle, client: openai.AsyncOpenAI
-) -> None:
+@pytest.fixture(scope="module")
+def one_seat(service: ServiceFactory) -> ServiceHandle:
+    env = {"APPLIANCE_LLM__CONTEXT_TOKENS": "1024", "APPLIANCE_AGENT__SEATS": "1"}
+    return service("llm", env=env)
+
+
+async def test_live_work_takes_the_place_of_speculative_work(one_seat: ServiceHandle) -> None:
     headers = {"X-Earshot-Priority": "speculative"}
-    stream: Any = await client.chat.completions.create(
-        model="", messages=STORY, max_tokens=900, temperature=0, stream=True, extra_headers=headers
-    )
-    await anext(stream.__aiter__())
-    live = asyncio.create_task(asyncio.to_thread(chat, llm, CAPITAL))
-    with pytest.raises(openai.APIError) as broken:
-        _ = [chunk async for chunk in stream]
+    async with openai_client(one_seat) as client:
+        stream: Any = await client.chat.completions.create(
+            model="", messages=STORY, max_tokens=900, temperature=0, stream=True,
+            extra_headers=headers,
+        )  # fmt: skip
+        await anext(stream.__aiter__())
+        live = asyncio.create_task(asyncio.to_thread(chat, one_seat, CAPITAL))
+        with pytest.raises(openai.APIError) as broken:
+            _ = [chunk async for chunk in stream]
     assert broken.value.code == "superseded"
     assert "Paris" in said(await live)
 
 
-async def test_waiting_speculative_work_is_answered_409(llm: ServiceHandle) -> None:
+async def test_waiting_speculative_work_is_answered_409(one_seat: ServiceHandle) -> None:
+    llm = one_seat
     async with llm.async_client() as one, llm.async_client() as two:
         story = {"messages": STORY, "max_tokens": 600, "temperature": 0}
         first = asyncio.create_task(one.post(PATH, json=story))

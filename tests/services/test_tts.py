@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import httpx2
@@ -14,6 +15,8 @@ import openai
 import pytest
 
 from appliance.audio import Pcm, decode_audio
+from appliance.settings import PROJECT_DIR
+from tests.onnx_models import voice
 from tests.services.conftest import ServiceFactory, ServiceHandle
 from tests.waiting import until
 
@@ -22,6 +25,10 @@ pytestmark = pytest.mark.services
 PATH = "/v1/audio/speech"
 RATE_HZ = 24_000
 RUNNING = 'earshot_requests_running{service="tts"}'
+ONE_SENTENCE = (
+    "I would be glad to help you with that, and if you tell me a little more about what you need, "
+    "we can find the right answer together quite quickly, number"
+)
 LONG = " ".join(f"This is sentence number {number} of a long text." for number in range(40))
 
 
@@ -65,6 +72,59 @@ def test_every_format_is_the_same_speech(tts: ServiceHandle, kind: str) -> None:
     assert 0.4 < sound.duration_s < 3
     assert loudness(sound) > 0.01
     assert sound.rate_hz == (48_000 if kind == "opus" else RATE_HZ)
+
+
+def test_openais_client_hears_a_sentence_before_it_is_complete(
+    client: openai.OpenAI, tts: ServiceHandle
+) -> None:
+    # A machine that is too busy to keep up with speech makes sentences whole.
+    tries = (streamed(client, tts, f"{ONE_SENTENCE} {number}") for number in range(5))
+    parts, running = next((found for found in tries if len(found[0]) > 2), ([], 0.0))
+    assert parts, "never in pieces"
+    assert running == 1
+    sound = Pcm.from_s16le(b"".join(parts), RATE_HZ)
+    assert sound.duration_s > 6
+    assert len(parts[0]) < sound.duration_s * RATE_HZ
+    assert loudness(Pcm.from_s16le(parts[0], RATE_HZ)) > 0.003
+
+
+def streamed(client: openai.OpenAI, tts: ServiceHandle, text: str) -> tuple[list[bytes], float]:
+    """The parts as they come, and how many requests ran when the first was here."""
+    parts: list[bytes] = []
+    running = 0.0
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="default", input=text, response_format="pcm"
+    ) as answer:
+        for part in answer.iter_bytes():
+            parts.append(part)
+            running = running or tts.metric(RUNNING)
+    return parts, running
+
+
+def test_a_sentence_that_comes_again_is_not_made_again(tts: ServiceHandle) -> None:
+    text = "The bank of the river is lined with poplars."
+    made, again, once_more = (speak(tts, text).content for _time in range(3))
+    # The model draws a new sound each time, of another length: these were kept.
+    assert again == once_more
+    assert len(again) == len(made)
+    assert len(speak(tts, text, speed=1.01).content) != len(made)
+
+
+def test_a_voice_that_cannot_be_cut_speaks_whole_sentences(
+    service: ServiceFactory, tmp_path: Path
+) -> None:
+    own = tmp_path / "own" / "hum"
+    own.mkdir(parents=True)
+    (own / "hum.onnx").write_bytes(voice(noise=False))
+    embedded = PROJECT_DIR / ".cache/models/en_US-joe-medium/en_US-joe-medium.onnx.json"
+    (own / "hum.onnx.json").write_bytes(embedded.read_bytes())
+    tts = service("tts", env={"APPLIANCE_MODELS_DIR": str(own.parent)})
+    answer = speak(tts, "Hello there, friend.", voice="hum")
+    assert answer.status_code == 200
+    assert loudness(Pcm.from_s16le(answer.content, RATE_HZ)) > 0.003
+    logged = [json.loads(line) for line in tts.log.read_text().splitlines() if line[0] == "{"]
+    (said,) = [line for line in logged if line["event"] == "voice_not_cut"]
+    assert (said["voice"], said["level"], said["why"]) == ("hum", "warning", "no noise")
 
 
 def test_sentences_are_sent_as_they_are_made(tts: ServiceHandle) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.agent.clauses import ClauseTokenizer, first_clause_end
+from services.agent.clauses import ClauseTokenizer, first_clause_end, least_clause
 
 pytestmark = pytest.mark.unit
 
@@ -73,3 +73,29 @@ async def test_a_short_answer_is_spoken_when_the_model_ends() -> None:
 
 async def test_no_words_make_no_pieces() -> None:
     assert await spoken([]) == []
+
+
+@pytest.mark.parametrize(("per_s", "clause"), [(500, True), (60, True), (20, False), (5, False)])
+async def test_a_slow_model_does_not_let_the_sound_run_dry_after_a_clause(
+    per_s: int, *, clause: bool
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    stream = ClauseTokenizer(clock).stream()
+    for letter in "As far as I know, it is Rome, the old one, ":
+        stream.push_text(letter)
+        now += 1 / per_s
+    stream.push_text("and so on. ")
+    stream.end_input()
+    pieces = [piece.token.strip() async for piece in stream]
+    await stream.aclose()
+    assert (pieces[0] == "As far as I know,") is clause
+    assert " ".join(pieces) == "As far as I know, it is Rome, the old one, and so on."
+
+
+def test_the_slower_the_model_the_longer_its_first_clause() -> None:
+    assert least_clause(40, 0.1) == least_clause(0, 0.0)
+    assert least_clause(40, 0.1) < least_clause(40, 1.0) < least_clause(40, 4.0)

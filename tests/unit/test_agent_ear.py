@@ -11,6 +11,7 @@ import pytest
 from livekit.agents import stt
 
 from services.agent.ear import Ear, EarEvents
+from services.agent.speculation import Speculation
 from services.agent.upstream import Upstream
 from services.agent.utterance import RATE_HZ
 from tests.agent_fakes import FakeDetector, FakeStt, FakeWindows, serving, until
@@ -30,11 +31,15 @@ class Listener:
         self.errors: list[stt.STTError] = []
         self.unheard: list[float] = []
         self.speech_ends: list[float] = []
+        self.partials: list[str] = []
+        self.load = 0.0
+        self.speculation = Speculation("en", lambda: self.load)
         self.ear = Ear(
             Upstream("http://stt", str(socket), "s1"), self.detector,
             model="m", language="en", speculate_after_s=0.1,
             events=EarEvents(
-                on_unheard=self.unheard.append, on_speech_end=self.speech_ends.append
+                on_unheard=self.unheard.append, on_speech_end=self.speech_ends.append,
+                on_partial=self.partials.append, speculation=self.speculation,
             ),
         )  # fmt: skip
         self.ear.on("error", self.errors.append)
@@ -251,3 +256,33 @@ async def test_a_socket_that_is_not_there_is_an_error_of_the_frameworks_kind(
     windows.end()
     await until(lambda: alone.errors)
     await alone.aclose()
+
+
+@pytest.mark.parametrize(("words", "load"), [("What is the", 0.0), ("Hello there.", 99.0)])
+async def test_a_guess_that_is_not_worth_an_answer_is_only_shown(
+    listener: Listener, service: FakeStt, words: str, load: float
+) -> None:
+    service.text, listener.load = words, load
+    windows = await listener.windows()
+    windows.start()
+    windows.voiced(3)
+    windows.silent(7)
+    await until(lambda: listener.events)
+    assert listener.events == [(Kind.INTERIM_TRANSCRIPT, words)]
+    assert listener.partials == [words]
+    windows.end()
+    await until(lambda: len(listener.events) == 2)
+    assert listener.events[1] == (Kind.FINAL_TRANSCRIPT, words)
+    assert service.asked == ["speculative"]
+
+
+async def test_guesses_in_vain_are_counted(listener: Listener, service: FakeStt) -> None:
+    windows = await listener.windows()
+    windows.start()
+    for _ in range(2):
+        windows.voiced(3)
+        windows.silent(4)
+    windows.end()
+    await until(lambda: listener.events and listener.events[-1][0] == Kind.FINAL_TRANSCRIPT)
+    assert listener.speculation.begun["transcript"] == 2
+    assert listener.speculation.used["transcript"] == 1

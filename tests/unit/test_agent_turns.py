@@ -207,3 +207,20 @@ def test_stages_are_counted_from_the_last_voiced_sample() -> None:
         "transcript": 250, "end_of_turn": None, "first_token": None, "first_clause": None,
         "first_sound": 1000, "at_ear": None,
     }  # fmt: skip
+
+
+async def test_an_answer_begun_early_is_counted_as_used_or_in_vain(talk: Talk) -> None:
+    talk.log.begin_attempt()
+    talk.log.begin_attempt()
+    talk.item("user", "What is the capital of Italy?")
+    reply = talk.reply()
+    spent = talk.log.speculation
+    assert (spent.begun["reply"], spent.used["reply"]) == (2, 1)
+    talk.sound()
+    reply.finish()
+    # An answer that is begun after the turn's end is not early.
+    talk.item("user", "And of France?")
+    talk.log.begin_attempt()
+    talk.reply().finish()
+    await talk.log.aclose()
+    assert (spent.begun["reply"], spent.used["reply"]) == (2, 1)

@@ -16,7 +16,7 @@ from appliance.catalogue import Catalogue, fit
 from appliance.catalogue.reading import read_shape, shape_of_installed
 from appliance.catalogue.shape import Shape, shape_of_gguf
 from appliance.errors import BadInput
-from appliance.settings import Settings
+from appliance.settings import PROJECT_DIR, Settings
 from tests import ggufs
 from tests.results import note
 
@@ -24,17 +24,23 @@ pytestmark = pytest.mark.unit
 
 MIB = fit.MIB
 _REPORT = """
-import sys, llama_cpp
-llama = llama_cpp.Llama(sys.argv[1], n_ctx=int(sys.argv[2]), n_threads=1, n_gpu_layers=0)
-print("model bytes =", llama_cpp.llama_model_size(llama.model), file=sys.stderr)
+import sys, pathlib, llama_cpp
+from llama_cpp._logger import set_verbose
+from services.llm.context import Context, Plan
+from services.llm.model import Model
+file, tokens, conversations = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+model = Model("it", file, gpu_layers=0)
+set_verbose(True)
+Context("it", model, Plan(conversations, tokens, threads=1, step_tokens=64))
+print("model bytes =", llama_cpp.llama_model_size(model.handle), file=sys.stderr)
 """
 
 
-def reported(file: Path, tokens: int) -> dict[str, float]:
+def reported(file: Path, tokens: int, conversations: int = 5) -> dict[str, float]:
     """What llama.cpp says it took, in bytes: weights, kv (with recurrent state), work."""
     done = subprocess.run(
-        [sys.executable, "-c", _REPORT, str(file), str(tokens)],
-        capture_output=True, text=True, timeout=120, check=True,
+        [sys.executable, "-c", _REPORT, str(file), str(tokens), str(conversations)],
+        cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     said = done.stderr
 
@@ -66,7 +72,9 @@ def test_the_embedded_model_needs_what_llama_cpp_reports(tokens: int) -> None:
     )
     assert need.weights == report["weights"]
     assert need.kv == pytest.approx(report["kv"], rel=0.01)
-    assert need.work == pytest.approx(report["work"], rel=0.10)
+    # The attention over a long context costs nothing more where flash attention is possible, which
+    # the file does not tell.
+    assert report["work"] * 0.9 < need.work < report["work"] * 1.1 + 13 * MIB
     assert abs(off) < 0.10
 
 

@@ -20,10 +20,12 @@ pytestmark = pytest.mark.unit
 class Caller:
     """A request's other end."""
 
-    def __init__(self, script: Script, priority: Priority = Priority.LIVE) -> None:
+    def __init__(
+        self, script: Script, priority: Priority = Priority.LIVE, session: str = ""
+    ) -> None:
         self.script = script
         self.received: queue.Queue[str | Ended] = queue.Queue()
-        self.job: Job[Script, str] = Job(script, self.received.put, priority)
+        self.job: Job[Script, str] = Job(script, self.received.put, priority, session)
 
     def outcome(self) -> tuple[list[str], ApplianceError | None]:
         """Chunks until the end, and the error at the end."""
@@ -103,6 +105,29 @@ def test_waiting_lower_work_is_superseded_by_live_work(running: Start) -> None:
         assert (chunks, code(error), error and error.http_status) == ([], "superseded", 409)
     first.script.go.set()
     assert code(live.outcome()[1]) == "ok"
+
+
+@pytest.mark.parametrize("later", [Priority.INTERIM, Priority.SPECULATIVE, Priority.LIVE])
+def test_a_rooms_interim_work_is_overtaken_by_its_next_request(
+    running: Start, later: Priority
+) -> None:
+    engine = FakeEngine()
+    engine.concurrency = 8
+    scheduler = running(engine)
+    old = Caller(Script(blocks=True), Priority.INTERIM, "kitchen")
+    elsewhere = Caller(Script(blocks=True), Priority.INTERIM, "hall")
+    nowhere = Caller(Script(blocks=True), Priority.INTERIM)
+    guess = Caller(Script(blocks=True), Priority.SPECULATIVE, "kitchen")
+    submit(scheduler, guess, old, elsewhere, nowhere)
+    for caller in (guess, old, elsewhere, nowhere):
+        assert caller.script.started.wait(WAIT_S)
+    new = Caller(Script(), later, "kitchen")
+    submit(scheduler, new)
+    assert code(old.outcome()[1]) == "superseded"
+    for caller in (guess, old, elsewhere, nowhere):
+        caller.script.go.set()
+    for caller in (guess, elsewhere, nowhere, new):
+        assert code(caller.outcome()[1]) == "ok"
 
 
 def test_running_lower_work_is_stopped_when_live_work_waits(running: Start) -> None:

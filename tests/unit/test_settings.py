@@ -163,6 +163,7 @@ def test_the_seal_takes_away_what_reaches_outside(monkeypatch: pytest.MonkeyPatc
     child = sealed_environment()
     assert child["ORT_DISABLE_TELEMETRY"] == "1"
     assert child["HF_HUB_OFFLINE"] == "1"
+    assert child["OPENBLAS_NUM_THREADS"] == "1"
     assert not {"LIVEKIT_DEV_MODE", "HTTPS_PROXY", "OPENAI_API_KEY"} & child.keys()
     monkeypatch.setattr("appliance.settings._before_seal", {})
     monkeypatch.setattr(os, "environ", dict(os.environ))

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.stt.rooms import Rooms
 from services.stt.rules import FULL_FRAMES
+from services.stt.steps import Steps
 from services.stt.turnstile import Turnstile
-from services.stt.vocabulary import RATE_HZ, Manner, Span, Window
+from services.stt.vocabulary import RATE_HZ, Manner, Passage, Span, Window
 from services.stt.whisper import Whisper
 
 pytestmark = pytest.mark.unit
@@ -26,34 +28,42 @@ class NotingModel:
     """Encodes to the number of frames and answers what it is told to, by number of frames."""
 
     is_multilingual = True
+    device = "cpu"
+    compute_type = "int8"
 
     def __init__(self, answers: dict[int, list[int]]) -> None:
         self.answers = answers
         self.steps: list[str] = []
         self.on_encode: Callable[[], None] = lambda: None
+        self.spoken = ("<|de|>", 0.9)
+        self.scores: dict[str, float] = {}
         self.model = self
 
     def feature_extractor(self, samples: Any) -> Any:
         return np.zeros((80, samples.size // 160 + 1), np.float32)
 
-    def encode(self, features: Any) -> int:
-        self.steps.append(f"encode {features.shape[-1]}")
+    def encode(self, features: Any, *, to_cpu: bool) -> Any:
+        frames = np.asarray(features).shape[-1]
+        assert not to_cpu
+        self.steps.append(f"encode {frames}")
         self.on_encode()
-        return int(features.shape[-1])
+        return frames
 
     def detect_language(self, _encoded: int) -> Any:
         self.steps.append("language")
-        return [[("<|de|>", 0.9)]]
+        return [[self.spoken]]
 
-    def get_prompt(self, _tokenizer: Any, _before: Any, *, without_timestamps: bool) -> list[int]:
+    def get_prompt(self, tokenizer: Any, _before: Any, *, without_timestamps: bool) -> list[Any]:
         assert without_timestamps
-        return [1, 2, 3, 4]
+        return [1, 2, 3, tokenizer.language]
 
-    def generate(self, encoded: int, _prompts: Any, *, max_length: int, **how: Any) -> Any:
+    def generate(self, encoded: int, prompts: Any, *, max_length: int, **how: Any) -> Any:
         assert how["beam_size"] == 1
-        self.steps.append(f"generate {encoded}")
+        language = prompts[0][-1]
+        self.steps.append(f"generate {encoded} {language}")
         tokens = self.answers[encoded][: max_length - 4]
-        return [SimpleNamespace(sequences_ids=[tokens], scores=[-0.2], no_speech_prob=0.01)]
+        score = self.scores.get(language, -0.2)
+        return [SimpleNamespace(sequences_ids=[tokens], scores=[score], no_speech_prob=0.01)]
 
 
 class Letters:
@@ -75,49 +85,95 @@ class Letters:
 def whisper(monkeypatch: pytest.MonkeyPatch) -> Whisper:
     made = Whisper.__new__(Whisper)
     made._turnstile = Turnstile()
+    made._rooms = Rooms()
     made._model = NotingModel({800: [5, 17, 230], FULL_FRAMES: [5, 17, 231]})
+    made.steps = Steps(made._model, made._turnstile)
     monkeypatch.setattr(made, "_tokenizer", lambda _task, language: Letters(language))
     return made
 
 
-def test_a_short_window_is_heard_once_in_a_short_mel(whisper: Whisper) -> None:
-    passage = whisper.recognise(WINDOW, ENGLISH, 0, threading.Event())
+def hear(whisper: Whisper, manner: Manner = ENGLISH, room: str = "") -> Passage:
+    passage = whisper.recognise(WINDOW, manner, whisper.request(0, threading.Event()), room)
     assert passage is not None
+    return passage
+
+
+def steps_of(whisper: Whisper) -> list[str]:
+    """The steps since they were last asked for."""
+    steps = list(whisper._model.steps)
+    whisper._model.steps.clear()
+    return steps
+
+
+def test_a_short_window_is_heard_once_in_a_short_mel(whisper: Whisper) -> None:
+    passage = hear(whisper)
     assert (passage.text, passage.start_s, passage.end_s) == ("5 17 230", 11.0, 12.0)
-    assert whisper._model.steps == ["encode 800", "generate 800"]
+    assert steps_of(whisper) == ["encode 800", "generate 800 en"]
 
 
 def test_an_unknown_language_is_recognised_from_the_same_encoding(whisper: Whisper) -> None:
-    passage = whisper.recognise(WINDOW, Manner(), 0, threading.Event())
-    assert passage is not None
-    assert passage.language == "de"
-    assert whisper._model.steps == ["encode 800", "language", "generate 800"]
+    assert hear(whisper, Manner()).language == "de"
+    assert steps_of(whisper) == ["encode 800", "language", "generate 800 de"]
+
+
+def test_a_rooms_language_is_recognised_once(whisper: Whisper) -> None:
+    assert hear(whisper, Manner(), "kitchen").language == "de"
+    assert steps_of(whisper) == ["encode 800", "language", "generate 800 de"]
+    assert hear(whisper, Manner(), "kitchen").language == "de"
+    assert steps_of(whisper) == ["encode 800", "generate 800 de"]
+    hear(whisper, Manner(), "hall")
+    assert steps_of(whisper) == ["encode 800", "language", "generate 800 de"]
+    assert hear(whisper, ENGLISH, "kitchen").language == "en"
+    assert steps_of(whisper) == ["encode 800", "generate 800 en"]
+
+
+def test_a_language_that_is_not_certain_is_recognised_again(whisper: Whisper) -> None:
+    whisper._model.spoken = ("<|cy|>", 0.4)
+    hear(whisper, Manner(), "kitchen")
+    whisper._model.spoken = ("<|en|>", 0.9)
+    assert hear(whisper, Manner(), "kitchen").language == "en"
+
+
+def test_words_that_are_hardly_believed_teach_no_language(whisper: Whisper) -> None:
+    whisper._model.scores = {"de": -2.0}
+    hear(whisper, Manner(), "kitchen")
+    whisper._model.spoken = ("<|en|>", 0.9)
+    assert hear(whisper, Manner(), "kitchen").language == "en"
+
+
+def test_a_room_may_go_on_in_another_language(whisper: Whisper) -> None:
+    hear(whisper, Manner(), "kitchen")
+    steps_of(whisper)
+    whisper._model.scores = {"de": -1.2}
+    whisper._model.spoken = ("<|en|>", 0.9)
+    assert hear(whisper, Manner(), "kitchen").language == "en"
+    assert steps_of(whisper) == ["encode 800", "generate 800 de", "language", "generate 800 en"]
+    assert hear(whisper, Manner(), "kitchen").language == "en"
+    assert steps_of(whisper) == ["encode 800", "generate 800 en"]
 
 
 def test_an_answer_that_fills_its_cap_is_made_again_from_thirty_seconds(whisper: Whisper) -> None:
     whisper._model.answers[800] = list(range(500))
-    passage = whisper.recognise(WINDOW, ENGLISH, 0, threading.Event())
-    assert passage is not None
-    assert passage.text == "5 17 231"
-    assert whisper._model.steps == ["encode 800", "generate 800", "encode 3000", "generate 3000"]
+    assert hear(whisper).text == "5 17 231"
+    assert steps_of(whisper) == [
+        "encode 800", "generate 800 en", "encode 3000", "generate 3000 en"
+    ]  # fmt: skip
 
 
 def test_a_loop_in_both_mels_is_no_speech(whisper: Whisper) -> None:
     whisper._model.answers = {800: [6] * 500, FULL_FRAMES: [6] * 500}
-    passage = whisper.recognise(WINDOW, ENGLISH, 0, threading.Event())
-    assert passage is not None
-    assert passage.text == ""
+    assert hear(whisper).text == ""
 
 
 def test_work_cancelled_while_it_is_encoded_is_not_decoded(whisper: Whisper) -> None:
     stop = threading.Event()
     whisper._model.on_encode = stop.set
-    assert whisper.recognise(WINDOW, ENGLISH, 0, stop) is None
-    assert whisper._model.steps == ["encode 800"]
+    assert whisper.recognise(WINDOW, ENGLISH, whisper.request(0, stop)) is None
+    assert steps_of(whisper) == ["encode 800"]
 
 
 def test_work_cancelled_before_its_turn_never_reaches_the_model(whisper: Whisper) -> None:
     stop = threading.Event()
     stop.set()
-    assert whisper.recognise(WINDOW, ENGLISH, 0, stop) is None
-    assert whisper._model.steps == []
+    assert whisper.recognise(WINDOW, ENGLISH, whisper.request(0, stop)) is None
+    assert steps_of(whisper) == []

@@ -113,4 +113,4 @@ async def check_same_route(request: Request) -> None:
 
 
 def _is_for_programs(path: str) -> bool:
-    return path.startswith(_NO_PAGES) or path in ("/healthz", "/readyz")
+    return path.startswith(_NO_PAGES) or path in ("/healthz", "/readyz", "/metrics")

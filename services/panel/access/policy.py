@@ -59,6 +59,7 @@ SCOPES: dict[Route, Scope] = {
     ("GET", "/api/v1/doctor"): Scope.READ,
     ("GET", "/api/v1/doctor/digests"): Scope.READ,
     ("GET", "/api/v1/proof"): Scope.READ,
+    ("GET", "/metrics"): Scope.READ,
     ("GET", "/api/v1/box"): Scope.READ,
     ("GET", "/api/v1/box/history"): Scope.READ,
     ("GET", "/api/v1/personas"): Scope.READ,

@@ -45,6 +45,10 @@ _EVENTS = {
         "Verify or change the model on the page Models.",
     ),
     "voice_unreadable": ("cannot read a voice.", "Verify the voice on the page Models."),
+    "decoder_failed": (
+        "could not take its conversations further; those callers were told.",
+        _SEE_LOG,
+    ),
     "request_failed": ("could not do one request; the caller was told.", _SEE_LOG),
     "request_broken": ("made a mistake in answering one request.", _SEE_LOG),
     "unexpected": ("made a mistake in answering one request.", _SEE_LOG),

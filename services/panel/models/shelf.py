@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.catalogue.entries import ModelEntry, Task
-from appliance.catalogue.fit import CONVERSATIONS, Fit, Line, Need, judge, line_of, text
+from appliance.catalogue.fit import Fit, Line, Need, judge, line_of, text
 from appliance.catalogue.installed import Catalogue, ModelStatus
 from appliance.catalogue.licences import is_permissive, licence_of
 from appliance.catalogue.memory import (
@@ -27,7 +27,7 @@ from appliance.catalogue.selection import Selection, read_selection
 from appliance.catalogue.shape import Shape
 from appliance.errors import ApplianceError, NotFound
 from appliance.gpu import Gpu, GpuReader
-from appliance.seats import PER_CALL_MB, PROGRAMS_MB, seats_of
+from appliance.seats import PER_CALL_MB, PROGRAMS_MB, conversations_of, seats_of
 from appliance.settings import Settings
 from appliance.settings_file import effective, read_file
 from appliance.store import Store
@@ -195,7 +195,7 @@ class Shelf:
             longest_context=min(131072, shape.trained_tokens or 131072) if shape else 131072,
             seats=seats.count,
             seats_set=settings.agent.seats,
-            conversations=CONVERSATIONS,
+            conversations=conversations_of(settings),
             line=_line(line) if line else None,
             parts=[
                 Part(name=one.name, label=one.label, size=one.size, place=one.place)

@@ -57,7 +57,7 @@ export function llmNeed(line: Line, conversations: number, tokens: number): { kv
 
 /** One bar for each kind of memory there is. @param seats 0: as many as the box counted itself. */
 export function bars(room: Room, tokens: number, seats: number): Bar[] {
-  const parts = room.parts.map((part) => ({ ...part, size: sized(part, room, tokens) }));
+  const parts = room.parts.map((part) => ({ ...part, size: sized(part, room, tokens, seats) }));
   const calls = (seats || room.seats) * room.call_bytes;
   parts.push(
     { name: "box", label: "Earshot's programs", size: room.programs_bytes, place: "ram" },
@@ -75,10 +75,12 @@ export function bars(room: Room, tokens: number, seats: number): Bar[] {
     .filter((bar) => bar.parts.some((part) => part.name !== "other"));
 }
 
-function sized(part: Part, room: Room, tokens: number): number {
+function sized(part: Part, room: Room, tokens: number, seats: number): number {
   if (!room.line || !part.name.startsWith("llm_")) return part.size;
   const now = llmNeed(room.line, room.conversations, room.context_tokens);
-  const then = llmNeed(room.line, room.conversations, tokens);
+  // One conversation is kept for each seat, whatever else is kept besides.
+  const kept = room.conversations + (seats || room.seats) - room.seats;
+  const then = llmNeed(room.line, kept, tokens);
   if (part.name === "llm_kv") return part.size - now.kv + then.kv;
   return part.name === "llm_work" ? part.size - now.work + then.work : part.size;
 }

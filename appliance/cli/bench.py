@@ -1,0 +1,157 @@
+"""`appliance bench`: synthetic callers on the running box, and how long they wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from appliance.measuring.run import Result
+
+
+class Baseline(StrEnum):
+    """What the box can be compared with."""
+
+    STOCK = "stock"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def bench(  # noqa: PLR0913, PLR0917 - each option is an argument
+        rooms: Annotated[int, typer.Option(min=1, max=64, help="Callers at once.")] = 1,
+        turns: Annotated[int, typer.Option(min=1, max=1000, help="Questions of each caller.")] = 5,
+        pauses: Annotated[
+            int, typer.Option(min=0, max=1000, help="Besides, questions with a pause in them.")
+        ] = 0,
+        barge_ins: Annotated[
+            int, typer.Option(min=0, max=1000, help="Besides, long answers that are spoken into.")
+        ] = 0,
+        overlap: Annotated[
+            bool, typer.Option("--overlap", help="Callers speak when they like, not in turn.")
+        ] = False,
+        recordings: Annotated[
+            Path | None, typer.Option(help="Folder of spoken questions instead of Earshot's own.")
+        ] = None,
+        persona: Annotated[str | None, typer.Option(help="Who shall answer.")] = None,
+        baseline: Annotated[
+            Baseline | None,
+            typer.Option(help="Measure this too, in turn; from a development folder only."),
+        ] = None,
+        note: Annotated[str, typer.Option(help="Kept with the figures.")] = "",
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for the results instead of the data folder's.")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
+        """Call the box that runs here with recorded questions and time the answers at the ear.
+
+        Takes as many seats as there are rooms. Exit code 0; 2 bad input; 3 the box is not ready, in
+        use, or has too few seats.
+        """
+        from appliance.measuring import results
+        from appliance.measuring.plan import RECORDINGS, Plan, Voices
+        from appliance.settings import load_settings
+
+        plan = Plan(rooms, turns, pauses, barge_ins, overlap)
+        voices = Voices.read(recordings or RECORDINGS)
+        settings = load_settings()
+        folder = out or results.folder_of(settings)
+        results.writable(folder)
+
+        async def run() -> Result:
+            from appliance.measuring.run import Task, measure
+            from appliance.measuring.sides import check_seats, models_of, ours
+            from appliance.measuring.watching import Watch
+
+            await check_seats(settings, rooms)
+            sides = [ours(settings, persona)]
+            async with AsyncExitStack() as stack:
+                if baseline is not None:
+                    sides.append(await stack.enter_async_context(_stock(settings, rooms, persona)))
+                task = Task(plan, voices, models_of(settings), note)
+                return await measure(task, sides, Watch.of(settings), _say)
+
+        result = asyncio.run(run()).as_json()
+        path = results.write(folder, result)
+        if out is None:
+            results.tidy(folder)
+        if as_json:
+            typer.echo(json.dumps(result | {"file": str(path)}))
+        else:
+            _show(result)
+            typer.echo(f"\nEvery turn: {path}\nPicture:    {path.with_suffix('.svg')}")
+
+
+def _say(done: int, todo: int) -> None:
+    """On stderr, a line each: the panel reads them."""
+    print(f"{done} of {todo}", file=sys.stderr, flush=True)
+
+
+def _stock(settings: Any, rooms: int, persona: str | None) -> Any:
+    """The baseline, from the folder that only a development installation has."""
+    from importlib import import_module
+
+    from appliance.errors import BadInput
+
+    try:
+        stock = import_module("bench.stock")
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            "no_baseline", "The baseline is not part of this installation.",
+            "Run it from a folder with Earshot's sources, set up with `scripts/setup --dev`.",
+        ) from error  # fmt: skip
+    return stock.baseline(settings, rooms, persona)
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from appliance.measuring.chart import TITLES
+
+    console = Console()
+    for name in ("ours", "stock"):
+        if name not in result:
+            continue
+        found = result[name]
+        table = Table("ms after the last word", "n", "p50", "p90", "p99", "max", title=name)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for stage, title in TITLES.items():
+            if row := found[f"{stage}_ms"]:
+                ranks = (f"{row[rank]:.0f}" for rank in ("n", "p50", "p90", "p99", "max"))
+                table.add_row(title, *ranks)
+        console.print(table)
+        console.print(_told(found), highlight=False)
+    for name, value in result["ratio"].items():
+        console.print(f"ours / stock, {name.replace('_', ' ')}: {value:.2f}", highlight=False)
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    """What stands under the table, a line each."""
+    asked, paused, memory = found["questions"], found["pauses"], found["memory_mb"]
+    lines = [
+        f"answered {asked['answered']} of {asked['asked']}, cut into {asked['cut_into']}",
+        f"memory {memory['total']} MB, of the programs",
+    ]
+    if found["p90_over_p50"]:
+        lines[0] += f", p90 / p50 {found['p90_over_p50']}"
+    if paused["made"]:
+        lines.append(f"spoke into {paused['spoken_into']} of {paused['made']} pauses")
+    if cpu := found["cpu_percent"]:
+        lines.append(f"processors {cpu['mean']} %, at most {cpu['max']} %, callers included")
+    if gpu := found["gpu_percent"]:
+        lines.append(f"GPU {gpu['mean']} %, memory {found['gpu_memory_mb']} MB")
+    if llm := found["llm"]:
+        lines.append(f"language model {llm['tokens_per_s']} tokens/s, streams: {llm['streams']}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""How fast a box answers: synthetic callers over real WebRTC, and what is made of their figures."""

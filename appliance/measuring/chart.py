@@ -1,0 +1,103 @@
+"""A picture of a measurement: for each stage a bar to the middle turn and a line to nine of ten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+TITLES = {
+    "transcript": "words known",
+    "end_of_turn": "end of turn",
+    "first_token": "first token",
+    "first_clause": "first clause",
+    "first_sound": "first sound",
+    "at_ear": "heard",
+    "silence": "spoken into: silent",
+}
+_COLOURS = {"ours": "#2a6f97", "stock": "#b5651d"}
+_OTHER = "#6b6b6b"
+_WIDTH, _LEFT, _RIGHT = 720, 150, 70
+_BAR, _GAP, _TOP = 16, 14, 56
+_STEPS_MS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
+_LINES = 8
+
+
+def chart(result: Mapping[str, Any]) -> str:
+    """The picture as SVG; readable on light and on dark ground."""
+    sides = [name for name in ("ours", "stock") if name in result]
+    rows = [
+        (stage, [(name, result[name].get(f"{stage}_ms")) for name in sides]) for stage in TITLES
+    ]
+    rows = [(stage, found) for stage, found in rows if any(summary for _name, summary in found)]
+    most = max((s["p90"] for _stage, found in rows for _n, s in found if s), default=1.0)
+    step = next((s for s in _STEPS_MS if most / s <= _LINES), _STEPS_MS[-1])
+    end = (int(most / step) + 1) * step
+    row_height = len(sides) * _BAR + _GAP
+    height = _TOP + len(rows) * row_height + 24
+
+    def x(ms: float) -> float:
+        return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * ms / end, 1)
+
+    parts = [_head(height, _title(result)), *_legend(sides)]
+    for ms in range(0, end + 1, step):
+        parts.append(_line(x(ms), _TOP - 6, height - 22))
+        parts.append(_text(x(ms), height - 8, f"{ms} ms" if ms == end else str(ms), "middle"))
+    for number, (stage, found) in enumerate(rows):
+        top = _TOP + number * row_height
+        parts.append(_text(_LEFT - 10, top + len(sides) * _BAR / 2 + 4, TITLES[stage], "end"))
+        for place, (name, summary) in enumerate(found):
+            if summary:
+                parts += _bar(name, summary, top + place * _BAR, x)
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    plan = result["plan"]
+    rooms = "1 room" if plan["rooms"] == 1 else f"{plan['rooms']} rooms"
+    how = ", all at once" if plan["overlap"] else ", in turn" if plan["rooms"] > 1 else ""
+    return f"After the caller's last word: {rooms}{how}, {result['ours']['questions']['answered']} answers"
+
+
+def _head(height: int, title: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
+        f'width="{_WIDTH}" height="{height}" font-family="system-ui, sans-serif" font-size="12">\n'
+        f"<title>{escape(title)}</title>\n"
+        # A ground of its own: the file is also opened by itself, in a dark browser.
+        f'<rect width="100%" height="100%" fill="#fff"/>\n'
+        f"{_text(10, 20, title, 'start', size=14)}"
+    )
+
+
+def _legend(sides: list[str]) -> list[str]:
+    parts = []
+    for place, name in enumerate(sides):
+        left = 10 + place * 110
+        parts.append(
+            f'<rect x="{left}" y="30" width="12" height="12" fill="{_COLOURS.get(name, _OTHER)}"/>'
+        )
+        parts.append(_text(left + 18, 40, name, "start"))
+    return [*parts, _text(240, 40, "bar: half of the turns; line: nine of ten", "start")]
+
+
+def _bar(name: str, summary: Mapping[str, float], top: float, x: Any) -> list[str]:
+    colour = _COLOURS.get(name, _OTHER)
+    middle, long = x(max(summary["p50"], 0)), x(max(summary["p90"], 0))
+    y = top + _BAR / 2
+    return [
+        f'<rect x="{_LEFT}" y="{top + 2}" width="{middle - _LEFT:.1f}" height="12" fill="{colour}"/>',
+        f'<path d="M{middle} {y}H{long}M{long} {y - 4}v8" stroke="{colour}" stroke-width="2"/>',
+        _text(long + 6, y + 4, f"{summary['p50']:.0f} / {summary['p90']:.0f}", "start", size=11),
+    ]
+
+
+def _line(x: float, top: float, bottom: float) -> str:
+    return f'<path d="M{x} {top}V{bottom}" stroke="#ddd"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, *, size: int = 12) -> str:
+    return (
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="#222">'
+        f"{escape(text)}</text>"
+    )

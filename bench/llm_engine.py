@@ -1,0 +1,122 @@
+"""The language model's decoder without its socket: tokens per second, and what Python takes of it.
+
+python -m bench.llm_engine FILE THREADS TOKENS     prints one line of JSON
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.llm.asked import Asked, Done
+from services.llm.context import Context, Plan, Row
+from services.llm.decoder import Decoder
+from services.llm.model import Model
+from services.llm.vocabulary import Sampling
+
+STREAMS = (1, 4, 8)
+ROUNDS = 3
+STEP_TOKENS = 64
+CONTEXT_TOKENS = 1024
+CANCELS = 20
+
+
+class Timed(Context):
+    """A context that notes what is spent inside llama_decode, and outside of it."""
+
+    outside_s = 0.0
+    left_at: float | None = None
+
+    def decode(self, rows: list[Row]) -> int:
+        now = time.thread_time()
+        if self.left_at is not None:
+            self.outside_s += now - self.left_at
+        failed = super().decode(rows)
+        self.left_at = time.thread_time()
+        return failed
+
+
+class Engine:
+    """One model with its decoder."""
+
+    def __init__(self, file: Path, threads: int) -> None:
+        def load() -> tuple[Model, Context]:
+            self.model = Model("it", file, gpu_layers=0)
+            # No answer ends by itself: all are of the same length.
+            self.model.ends = frozenset()
+            slots = max(STREAMS) + 1
+            plan = Plan(slots, CONTEXT_TOKENS, threads, STEP_TOKENS)
+            self.context = Timed("it", self.model, plan)
+            return self.model, self.context
+
+        self.decoder = Decoder(load, slots=max(STREAMS) + 1, step_tokens=STEP_TOKENS)
+        self.decoder.start()
+
+    def ask(self, number: int, most: int, stop: threading.Event | None = None) -> Asked:
+        text = f"<|im_start|>user\nTell a very long story about number {number}.<|im_end|>\n"
+        prompt = np.array(self.model.tokenize(text + "<|im_start|>assistant\n"), np.int32)
+        asked = Asked(
+            prompt, most, Sampling(temperature=0), str(number), stop=stop or threading.Event()
+        )
+        self.decoder.submit(asked)
+        return asked
+
+    def streams(self, count: int, tokens: int) -> dict[str, float]:
+        """The best of some rounds: whatever else runs can only take away."""
+        rates, outside = [], []
+        for _ in range(ROUNDS):
+            all_asked = [self.ask(number, tokens) for number in range(count)]
+            for asked in all_asked:
+                while not isinstance(asked.out.get(), bytes):
+                    pass
+            began, spent = time.perf_counter(), self.context.outside_s
+            said = sum(_rest(asked) for asked in all_asked)
+            rates.append(said / (time.perf_counter() - began))
+            outside.append((self.context.outside_s - spent) / said * 1e6)
+        return {"tokens_per_s": max(rates), "python_us_per_token": min(outside)}
+
+    def cancels(self) -> float:
+        """Longest time from a cancellation to the free place, in ms."""
+        longest = 0.0
+        for number in range(CANCELS):
+            stop = threading.Event()
+            asked = self.ask(number % max(STREAMS), 500, stop)
+            while not isinstance(asked.out.get(), bytes):
+                pass
+            began = time.perf_counter()
+            stop.set()
+            _rest(asked)
+            longest = max(longest, time.perf_counter() - began)
+        return longest * 1e3
+
+
+def _rest(asked: Asked) -> int:
+    count = 0
+    while not isinstance(item := asked.out.get(), Done):
+        count += isinstance(item, bytes)
+    return count
+
+
+def main() -> None:
+    sys.setswitchinterval(0.0005)
+    engine = Engine(Path(sys.argv[1]), int(sys.argv[2]))
+    tokens = int(sys.argv[3])
+    found: dict[str, Any] = {
+        "streams": {str(count): engine.streams(count, tokens) for count in STREAMS},
+        "cancelled_within_ms": engine.cancels(),
+    }
+    found["step_ms"] = 1e3 / found["streams"]["1"]["tokens_per_s"]
+    engine.decoder.close()
+    engine.context.close()
+    engine.model.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Starts the baseline beside the box: llama-server, the stock worker, and the callers' side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import get_args
+
+import httpx
+import psutil
+
+from appliance.catalogue import Catalogue
+from appliance.catalogue.entries import Task
+from appliance.errors import BadInput, NotReady
+from appliance.measuring.sides import Side
+from appliance.personas import find_persona
+from appliance.running import as_started
+from appliance.secrets import livekit_keys
+from appliance.settings import PROJECT_DIR, Settings
+from appliance.status import tree_bytes
+from bench.stock.caller import StockCaller
+from bench.stock.config import READY, Config
+
+LLAMA_SERVER = PROJECT_DIR / ".cache" / "llama-server" / "bin" / "llama-server"
+_START_S = 240.0
+_STOP_S = 15.0
+_LOOK_S = 0.2
+_LAST_BYTES = 1 << 14
+
+
+@asynccontextmanager
+async def baseline(settings: Settings, rooms: int, persona: str | None) -> AsyncIterator[Side]:
+    """The stock side, as long as the block runs: its programs are started, warmed and ended.
+
+    Raises:
+        BadInput: llama-server has not been built.
+        NotReady: one of them did not start.
+    """
+    if not LLAMA_SERVER.is_file():
+        raise BadInput(
+            "no_llama_server", "The baseline needs llama-server, which is not built yet.",
+            "Run bench/build_llama_server once; it takes 5 to 10 minutes on two cores.",
+        )  # fmt: skip
+    settings = as_started(settings)
+    catalogue, keys = Catalogue(settings), livekit_keys(settings)
+    stt, llm, tts = (catalogue.installed(task, catalogue.selected(task)) for task in get_args(Task))
+    llm_port, health_port = _free_port(), _free_port()
+    llm_url = f"http://127.0.0.1:{llm_port}"
+    config = Config(
+        livekit_url=settings.livekit_url, api_key=keys.api_key, api_secret=keys.api_secret,
+        whisper=str(stt.folder), voice=str(tts.files["model"]),
+        llm_url=f"{llm_url}/v1", rooms=rooms, health_port=health_port,
+        persona=find_persona(persona or settings.persona, settings.persona_dirs),
+    )  # fmt: skip
+    llama = [
+        str(LLAMA_SERVER), "--model", str(llm.files["model"]),
+        "--host", "127.0.0.1", "--port", str(llm_port), "--parallel", str(rooms),
+        # As much for each room as Earshot gives; llama-server divides it.
+        "--ctx-size", str(settings.llm.context_tokens * rooms),
+    ]  # fmt: skip
+    # For its owner alone: the configuration holds the media server's secret.
+    with tempfile.TemporaryDirectory(prefix="earshot-stock-") as name:
+        folder = Path(name)
+        told = folder / "config.json"
+        told.write_text(config.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "bench.stock", str(told)]
+        async with (
+            _program(llama, folder / "llama-server") as server,
+            _program(command, folder / "worker") as worker,
+        ):
+            await _until(lambda: _answers(f"{llm_url}/health"), server, folder / "llama-server")
+            await _until(lambda: _said_ready(folder / "worker"), worker, folder / "worker")
+            yield Side(
+                "stock",
+                lambda: StockCaller(settings.livekit_url, keys),
+                lambda: {"worker": tree_bytes(worker.pid), "llama-server": tree_bytes(server.pid)},
+                lambda: httpx.AsyncClient(base_url=llm_url, trust_env=False),
+            )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def _program(command: list[str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=PROJECT_DIR, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file
+        )
+    try:
+        yield process
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End a program with all its children."""
+    if process.returncode is not None:
+        return
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+    for child in family:
+        # Only those that are still who they were.
+        if child.is_running():
+            child.kill()
+
+
+async def _until(
+    true: Callable[[], Awaitable[bool]], program: asyncio.subprocess.Process, log: Path
+) -> None:
+    """Wait until a program serves.
+
+    Raises:
+        NotReady: it ended, or takes too long.
+    """
+    deadline = time.monotonic() + _START_S
+    while program.returncode is None and time.monotonic() < deadline:
+        if await true():
+            return
+        await asyncio.sleep(_LOOK_S)
+    kept = Path(tempfile.gettempdir()) / f"earshot-stock-{log.name}.log"
+    kept.write_bytes(log.read_bytes()[-_LAST_BYTES:])
+    raise NotReady(
+        "baseline_not_started", f"The baseline's {log.name} did not start.",
+        f"{kept} has its last words.",
+    )  # fmt: skip
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return (await http.get(url)).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def _said_ready(log: Path) -> bool:
+    return READY.encode() in log.read_bytes().splitlines()

@@ -1,0 +1,197 @@
+"""The end of a turn from sound and words together: how long a silence must last before the reply.
+
+The audio detector hears the last second's melody; alone it calls many finished questions
+unfinished. The words alone look finished at many a pause inside a sentence. What each says is
+turned into one wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    AgentSession,
+    APIConnectOptions,
+    ConversationItemAddedEvent,
+    LanguageCode,
+    UserInputTranscribedEvent,
+    inference,
+    llm,
+)
+from livekit.agents.voice.turn import TurnDetectionEvent, _StreamingTurnDetectorStream
+
+from appliance import logs
+from appliance.personas import EndpointingDelays
+from services.agent.words import Reading, read
+
+log = logs.get(__name__)
+
+# Above every probability: the framework then waits for what it takes for its longest delay,
+# which is the one that was judged.
+_NEVER = 2.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a pause.
+
+    Attributes:
+        probability: the audio detector's, that the turn is over.
+        threshold: from which the detector itself would call it over.
+        words: what the caller has said since the last reply.
+        language: ISO 639 code.
+    """
+
+    probability: float
+    threshold: float
+    words: str
+    language: str
+
+
+Judge = Callable[[Evidence], float]
+"""From what is known of a pause to the silence that ends the turn, in seconds."""
+
+# How much of the way from the shortest to the longest pause is waited: rows are the words,
+# columns how far the sound is below the detector's own threshold (over, near, far).
+_NEAR = 0.5
+_PART: dict[Reading, tuple[float, float, float]] = {
+    "complete": (0.0, 0.2, 0.35),
+    "closed": (0.0, 0.5, 1.0),
+    "unclear": (0.2, 0.6, 1.0),
+    "open": (0.7, 1.2, 1.3),
+}
+
+
+def make_judge(delays: EndpointingDelays) -> Judge:
+    """A persona's judge: its patience decides between which pauses the evidence chooses."""
+
+    def judge(evidence: Evidence) -> float:
+        over, near, far = _PART[read(evidence.words, evidence.language)]
+        likely = evidence.probability / evidence.threshold
+        part = over if likely >= 1 else near if likely >= _NEAR else far
+        return delays.min_s + part * (delays.max_s - delays.min_s)
+
+    return judge
+
+
+class TurnEnd:
+    """A turn detector for one session whose pauses are as long as a judge says.
+
+    Args:
+        inner: the audio detector.
+        judge: asked in every pause.
+        language: of the caller, ISO 639.
+    """
+
+    def __init__(self, inner: inference.TurnDetector, judge: Judge, language: str) -> None:
+        self.inner = inner
+        self.judge = judge
+        self.language = language
+        self._said: list[str] = []
+        self._session: AgentSession[Any] | None = None
+
+    def follow(self, session: AgentSession[Any]) -> None:
+        """Listen to what the caller says in this session, and set its delays."""
+        self._session = session
+        session.on("user_input_transcribed", self._on_words)
+        session.on("conversation_item_added", self._on_item)
+
+    @property
+    def words(self) -> str:
+        """What the caller has said since the last reply, as far as it is final."""
+        return " ".join(self._said)
+
+    @property
+    def model(self) -> str:
+        """The audio detector's model."""
+        return self.inner.model
+
+    @property
+    def provider(self) -> str:
+        """The audio detector's maker."""
+        return self.inner.provider
+
+    def stream(
+        self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> _StreamingTurnDetectorStream:
+        """Listen to one microphone."""
+        return TurnEndStream(self, self.inner.stream(conn_options=conn_options))
+
+    def decide(self, probability: float, threshold: float) -> None:
+        """Judge the pause and let the session wait accordingly."""
+        evidence = Evidence(probability, threshold, self.words, self.language)
+        wait_s = self.judge(evidence)
+        log.debug("pause_judged", probability=round(probability, 3), wait_s=round(wait_s, 3))
+        if self._session is not None:
+            self._session.update_options(endpointing_opts={"max_delay": wait_s})
+
+    def _on_words(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self._said.append(event.transcript.strip())
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, llm.ChatMessage) and event.item.role == "user":
+            self._said.clear()
+
+
+class TurnEndStream:
+    """The audio detector's stream; its verdict goes to the judge as the framework asks for it."""
+
+    def __init__(self, end: TurnEnd, inner: _StreamingTurnDetectorStream) -> None:
+        self._end = end
+        self._inner = inner
+        self._prediction: asyncio.Future[TurnDetectionEvent] | None = None
+
+    @property
+    def model(self) -> str:
+        return self._inner.model
+
+    @property
+    def provider(self) -> str:
+        return self._inner.provider
+
+    @property
+    def is_fallback(self) -> bool:
+        return self._inner.is_fallback
+
+    @property
+    def prediction_timeout(self) -> float:
+        return self._inner.prediction_timeout
+
+    async def unlikely_threshold(self, language: LanguageCode | None) -> float | None:
+        threshold = await self._inner.unlikely_threshold(language)
+        prediction = self._prediction
+        if threshold is None or prediction is None or not prediction.done():
+            return threshold
+        self._end.decide(prediction.result().end_of_turn_probability, threshold)
+        return _NEVER
+
+    async def backchannel_threshold(self, language: LanguageCode | None) -> float | None:
+        return await self._inner.backchannel_threshold(language)
+
+    async def supports_language(self, language: LanguageCode | None) -> bool:
+        return await self._inner.supports_language(language)
+
+    def predict(self) -> asyncio.Future[TurnDetectionEvent]:
+        self._prediction = self._inner.predict()
+        return self._prediction
+
+    def cancel_inference(self, *, timed_out: bool = False) -> None:
+        self._inner.cancel_inference(timed_out=timed_out)
+
+    def flush(self, reason: str | None = None) -> None:
+        self._inner.flush(reason)
+
+    def push_audio(self, frame: rtc.AudioFrame) -> None:
+        self._inner.push_audio(frame)
+
+    def end_input(self) -> None:
+        self._inner.end_input()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -1,0 +1,207 @@
+"""Do the words of a transcript sound finished? A few rules of grammar; no model."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Reading = Literal["complete", "closed", "unclear", "open"]
+"""Whether the words could end here: they read so; a full stop says so; who knows; they break off."""
+
+_QUOTES = "'\"\u2019\u201d\u00bb)"
+# . ? ! and their kin in Chinese, Arabic and Hindi.
+_CLOSED = re.compile(rf"[.?!\u3002\uff1f\uff01\u061f\u0964][{_QUOTES}]*$")
+_BROKEN = re.compile(rf"(?:\.\.\.|[\u2026\u2013\u2014,;:\u3001\u060c-])[{_QUOTES}]*$")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# After these something must follow.
+_NEVER_LAST = _set(
+    "a an the my your our their its whose every and or but nor because unless until although"
+    " though whereas whether than if into onto upon toward towards among between during except"
+    " via per i we he they who's what's where's how's that's it's i'm you're we're they're he's"
+    " she's i've you've we've they've i'll you'll we'll they'll i'd there's here's let's"
+    " uh um er erm hmm uhm ah eh well like very quite rather almost just even such please plus"
+    " mister mr mrs ms dr miss saint not"
+)
+# Their object follows, unless a question has put it first: "Where are you from?"
+_PREPOSITIONS = _set(
+    "of to in on at for with from by about as over under after before since against without"
+)
+_STRANDED = {
+    "of": _set("made think thinking thought heard afraid dream dreaming proud composed kind sort"),
+    "to": _set("talk talking speak speaking listen listening belong belongs want wants supposed"),
+}
+_AUXILIARIES = _set(
+    "is are was were am be been being have has had having do does did will would can could"
+    " should shall must may might isn't aren't wasn't weren't don't doesn't didn't won't"
+    " wouldn't can't couldn't shouldn't haven't hasn't hadn't"
+)
+_QUESTIONS = _set("what which who whom whose where when why how")
+_SUBORDINATORS = _set(
+    "if because unless although though while when whenever since until as whereas"
+)
+_LEADS = _set("and so but or well okay ok now then uh um er also anyway yes no yeah oh")
+_JOINING = _set("and so but or")
+_PRONOUNS = _set("i you he she it we they this that these those who me him us them")
+_BEING = _set("is are was were am isn't aren't wasn't weren't")
+# Someone or something must follow these.
+_WANTING = _set(
+    "tell give show want wants wanted need needs wrote married consider considered let lets"
+    " put bring explain describe mean means"
+)
+
+
+def _pairs(pairs: str) -> frozenset[tuple[str, str]]:
+    return frozenset((one, two) for one, two in (pair.split() for pair in pairs.split("/")))
+
+
+_WANTING_PAIRS = _pairs(
+    "let me/i think/i guess/i mean/i like/i know/you know/i said/is there/are there/there is"
+    "/there are/like to/want to/going to/have to/used to/able to/try to/how much/how old/how far"
+    "/how long/how often/what kind/what sort/as well/so that/such as/kind of/sort of/a lot"
+    "/lots of/by the"
+)
+_WANTING_IF_TOLD = _pairs("tell me/give me/show me/help me/ask me/send me/call me")
+_LAST_AFTER_ALL = _pairs(
+    "why not/course not/hope not/or not/maybe not/probably not/guess not/how well/very well"
+    "/as well/yes please/like what/and who/i'm not/it's not/that's not/quite like"
+)
+_SHORT_QUESTIONS = _pairs("what about/how about/what else/who else/why not/how come/what now")
+_LONG = 8
+_INTENSIFIERS = _set("more most less least very so too rather quite really truly pretty fairly")
+_ARTICLES = _set("a an the my your his her our their")
+# An adjective after an article waits for its noun.
+_ADJECTIVE = re.compile(
+    r"(?:able|ible|ous|ful|ive|ish|less|est|[^aeiou]ical|ary)$"
+    r"|^(?:big|small|long|short|new|old|good|bad|great|little|own|same|other|next|first|second"
+    r"|best|largest|last|whole|few|different|fellow|ill|cold|warm|hot|young|high|low|nice|single)$"
+)
+_NUMBERED = _set("number phone code zip account extension pin digits telephone mobile")
+_TENS = _set("twenty thirty forty fifty sixty seventy eighty ninety hundred thousand point dot")
+_HOLDING = frozenset(
+    {
+        "let me see", "let me think", "hold on", "wait a moment", "one moment", "just a moment",
+        "hang on", "give me a second", "excuse me", "ladies and gentlemen", "you know", "i mean",
+        "the thing is", "for example", "first of all", "by the way", "in other words",
+        "that is to say", "so", "okay so", "and then",
+    }
+)  # fmt: skip
+_VERBAL = _AUXILIARIES | _set(
+    "go get make take tell say said know think see want need like give ask use find let put"
+    " show please come went got made took told knew thought saw wanted needed liked gave asked"
+    " used found call help stop start play turn set read write wrote run keep"
+)
+
+
+def read(text: str, language: str) -> Reading:
+    """How the caller's words so far sound.
+
+    Args:
+        text: a transcript with its punctuation.
+        language: ISO 639 code; rules of grammar are known for English, others are read by
+            their punctuation.
+    """
+    text = text.strip().replace("\u2019", "'")
+    words = _words(text)
+    if not words or _BROKEN.search(text):
+        return "open"
+    closed = bool(_CLOSED.search(text))
+    if language != "en":
+        return "closed" if closed else "unclear"
+    last = _last_sentence(text)
+    asks = text.rstrip(_QUOTES).endswith("?")
+    reading = _english(_words(last) or words, has_comma="," in last, asks=asks)
+    return "unclear" if reading == "complete" and not closed else reading
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def _last_sentence(text: str) -> str:
+    """Only the last sentence can break off; those before it were finished."""
+    pieces = re.split(r"(?<=[.?!])\s+", text)
+    sentence = pieces.pop()
+    while pieces:
+        # "Mr. Dashwood" is no sentence's end, nor is a word that cannot stand last.
+        before = _words(pieces[-1])
+        if len(before) > 1 and before[-1] not in _NEVER_LAST:
+            break
+        sentence = f"{pieces.pop()} {sentence}"
+    return sentence
+
+
+def _english(words: list[str], *, has_comma: bool, asks: bool) -> Reading:
+    while len(words) > 1 and words[0] in _LEADS:
+        lead, words = words[0], words[1:]
+        if lead in _JOINING and not asks and not _has_verb(words):
+            # "And so my fellow Americans": somebody is named, nothing is said of him.
+            return "open"
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if (
+        " ".join(words) in _HOLDING
+        or (last in _NEVER_LAST and (before, last) not in _LAST_AFTER_ALL)
+        or (before, last) in _WANTING_PAIRS
+        or _wants_object(words, asks=asks)
+        or _wants_number(words)
+    ):
+        return "open"
+    if before in _ARTICLES | _INTENSIFIERS and _ADJECTIVE.search(last):
+        # "Which is the largest?" is a question; so is the beginning of "... ocean on Earth?".
+        return "unclear" if asks else "open"
+    return _whole(words, has_comma=has_comma, asks=asks)
+
+
+def _has_verb(words: list[str]) -> bool:
+    return any(word in _VERBAL or word.endswith(("ed", "ing", "n't", "'s")) for word in words)
+
+
+def _wants_object(words: list[str], *, asks: bool) -> bool:
+    first, last, before = words[0], words[-1], words[-2] if len(words) > 1 else ""
+    put_first = asks and first in _QUESTIONS
+    if last in _STRANDED:
+        return before not in _STRANDED[last]
+    if last in _PREPOSITIONS:
+        has_gap = before in _PRONOUNS or before.endswith("ing") or before in _VERBAL
+        return not (put_first and has_gap)
+    if last in _WANTING:
+        return not (put_first and len(words) > 2)
+    if (before, last) in _WANTING_IF_TOLD:
+        return not asks
+    if last in _PRONOUNS and before in _AUXILIARIES:
+        # "Is it", "what can you": the rest follows; "how are you", "where is it": all is there.
+        return first not in _QUESTIONS or before not in _BEING
+    if last in ("do", "have", "did", "had", "does") and put_first:
+        return False
+    if last in _AUXILIARIES:
+        # "What is", "the capital is"; but "what it is", "than he was", "yes, I do".
+        embedded = any(word in _QUESTIONS or word in ("than", "as") for word in words[1:-2])
+        answers = len(words) <= 3 and first not in _QUESTIONS
+        return not (before in _PRONOUNS and (embedded or answers))
+    return False
+
+
+def _wants_number(words: list[str]) -> bool:
+    last = words[-1]
+    if last in ("point", "dot"):
+        return True
+    return (last.isdigit() or last in _TENS) and bool(_NUMBERED & set(words))
+
+
+def _whole(words: list[str], *, has_comma: bool, asks: bool) -> Reading:
+    first = words[0]
+    if len(words) == 1:
+        alone = _QUESTIONS | _AUXILIARIES | _SUBORDINATORS | _PREPOSITIONS
+        return "open" if first in alone else "complete"
+    asks_when = first == "when" and words[1] in _AUXILIARIES
+    if first in _SUBORDINATORS and not has_comma and not asks_when:
+        return "open" if len(words) < _LONG else "unclear"
+    if asks and first in _QUESTIONS and len(words) < 4 and not _has_verb(words):
+        # "How many days?": a question of a name and nothing else.
+        return "complete" if tuple(words[:2]) in _SHORT_QUESTIONS else "open"
+    return "complete"

@@ -1,0 +1,188 @@
+"""Several rooms in one language model at once, over its socket, and everything that can go wrong in one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import httpx2
+import openai
+import pytest
+
+from tests.results import note
+from tests.services.conftest import ServiceFactory, ServiceHandle
+from tests.waiting import until
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+
+PATH = "/v1/chat/completions"
+RUNNING = 'earshot_requests_running{service="llm"}'
+WINDOW = 512
+SYSTEM = {"role": "system", "content": "You answer in one short sentence. " * 14}
+CITIES = ("France", "Spain", "Italy", "Germany")
+TURNS = 3
+
+
+@pytest.fixture(scope="module")
+def llm(service: ServiceFactory) -> ServiceHandle:
+    env = {"APPLIANCE_LLM__CONTEXT_TOKENS": str(WINDOW), "APPLIANCE_AGENT__SEATS": "4"}
+    return service("llm", env=env)
+
+
+async def ask(
+    http: httpx.AsyncClient, room: str, messages: list[dict[str, str]], **fields: Any
+) -> dict[str, Any]:
+    body = {"messages": messages, "temperature": 0, "max_tokens": 16, **fields}
+    answer = await http.post(PATH, json=body, headers={"X-Earshot-Session": room})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def talk(http: httpx.AsyncClient, country: str, fields: dict[str, Any]) -> list[int]:
+    """Some turns of one room; how many tokens were known at each."""
+    messages, known, before = [SYSTEM], [], 0
+    for question in (f"What is the capital of {country}?", "Is it large?", "Thank you."):
+        messages.append({"role": "user", "content": question})
+        answer = await ask(http, country, messages, **fields)
+        choice = answer["choices"][0]
+        assert choice["message"]["content"].strip()
+        assert choice["finish_reason"] in ("stop", "length")
+        messages.append({"role": "assistant", "content": choice["message"]["content"]})
+        usage = answer["usage"]
+        known.append(usage["prompt_tokens_details"]["cached_tokens"])
+        # All that was in the prompt before is known, whatever the other rooms did meanwhile.
+        assert known[-1] >= before
+        before = usage["prompt_tokens"]
+    return known
+
+
+async def test_four_rooms_keep_their_talk_while_others_fail(llm: ServiceHandle) -> None:
+    over = asyncio.Event()
+
+    async def bad_requests(http: httpx.AsyncClient) -> None:
+        wrong: list[dict[str, Any]] = [
+            {"messages": []}, {"messages": [{"role": "user", "content": "word " * 3000}]},
+            {"messages": [SYSTEM], "tools": [{"type": "function"}]}, {"messages": "x"},
+        ]  # fmt: skip
+        while not over.is_set():
+            for body in wrong:
+                answer = await http.post(PATH, json=body, headers={"X-Earshot-Session": "bad"})
+                assert answer.status_code == 400, answer.text
+
+    async def leaves_in_the_middle(http: httpx.AsyncClient) -> None:
+        body = {"messages": [SYSTEM], "stream": True, "max_tokens": 200}
+        while not over.is_set():
+            async with http.stream(
+                "POST", PATH, json=body, headers={"X-Earshot-Session": "leaving"}
+            ) as answer:
+                async for _ in answer.aiter_bytes():
+                    break
+
+    async with llm.async_client() as http, llm.async_client() as other, llm.async_client() as third:
+        faults = [
+            asyncio.create_task(bad_requests(other)),
+            asyncio.create_task(leaves_in_the_middle(third)),
+        ]
+        # Three rooms and one place for those who come and go.
+        known = await asyncio.gather(*(talk(http, country, {}) for country in CITIES[:3]))
+        over.set()
+        await asyncio.gather(*faults)
+    note("llm rooms beside faults", known=known)
+    await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 0)
+
+
+async def test_four_answers_are_written_at_once(llm: ServiceHandle) -> None:
+    story = [{"role": "user", "content": "Tell me a very long story about a lighthouse."}]
+    body = {"messages": story, "stream": True, "max_tokens": 60, "temperature": 0}
+    order: list[int] = []
+
+    async def write(http: httpx.AsyncClient, number: int) -> None:
+        headers = {"X-Earshot-Session": f"writer-{number}"}
+        async with http.stream("POST", PATH, json=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                words = line.startswith("data: {") and json.loads(line[6:])["choices"]
+                order.extend([number] if words else [])
+
+    async with llm.async_client() as http:
+        await asyncio.gather(*(write(http, number) for number in range(4)))
+    # One after another would end one answer before the next begins.
+    first_end = min(len(order) - order[::-1].index(n) for n in range(4))
+    last_start = max(order.index(n) for n in range(4))
+    assert last_start < first_end
+
+
+async def test_a_shared_beginning_is_read_once(llm: ServiceHandle) -> None:
+    async with llm.async_client() as http:
+        question = {"role": "user", "content": "Who are you?"}
+        await ask(http, "first", [SYSTEM, question], max_tokens=1)
+        other = [SYSTEM, {"role": "user", "content": "Where am I?"}]
+        usage = (await ask(http, "second", other, max_tokens=1))["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] > 80
+
+
+async def test_a_full_window_drops_history_and_goes_on(llm: ServiceHandle) -> None:
+    messages = [SYSTEM]
+    async with llm.async_client() as http:
+        for number in range(12):
+            said = f"Remember that box number {number} holds {number} blue and {number} red balls."
+            messages.append({"role": "user", "content": said})
+            answer = await ask(http, "long", messages, max_tokens=40)
+            assert answer["usage"]["total_tokens"] <= WINDOW
+            text = answer["choices"][0]["message"]["content"]
+            messages.append({"role": "assistant", "content": text + " I see." * 4})
+
+
+@pytest.fixture
+async def client(llm: ServiceHandle) -> AsyncIterator[openai.AsyncOpenAI]:
+    transport = httpx2.AsyncHTTPTransport(uds=str(llm.socket))
+    async with (
+        httpx2.AsyncClient(transport=transport, timeout=30) as http,
+        openai.AsyncOpenAI(
+            base_url="http://llm/v1", api_key="-", http_client=http, max_retries=0
+        ) as found,
+    ):
+        yield found
+
+
+STORY: list[Any] = [{"role": "user", "content": "Tell me a very long story about a dragon."}]
+
+
+async def test_openais_client_cancels(client: openai.AsyncOpenAI, llm: ServiceHandle) -> None:
+    stream = await client.chat.completions.create(
+        model="default", messages=STORY, max_tokens=400, stream=True
+    )
+    await anext(aiter(stream))
+    await stream.close()
+    await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 0)
+
+
+async def test_openais_client_is_told_what_is_wrong(client: openai.AsyncOpenAI) -> None:
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(model="default", messages=STORY, tools=[tool])
+    assert refused.value.code == "tools_not_supported"
+    with pytest.raises(openai.NotFoundError):
+        await client.chat.completions.create(model="gpt-4", messages=STORY)
+    with pytest.raises(openai.BadRequestError) as too_long:
+        await client.chat.completions.create(
+            model="default", messages=[{"role": "user", "content": "word " * 3000}]
+        )
+    assert too_long.value.code == "context_length_exceeded"
+
+
+async def test_openais_client_lists_the_model(client: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in client.models.list()] == ["smollm2-135m-instruct"]
+
+
+async def test_more_callers_than_places_are_answered_one_after_another(llm: ServiceHandle) -> None:
+    async with llm.async_client() as http:
+        asked = (
+            ask(http, f"room-{n}", [{"role": "user", "content": f"Say {n}."}], max_tokens=8)
+            for n in range(10)
+        )
+        answers = await asyncio.gather(*asked)
+    assert all(answer["usage"]["completion_tokens"] for answer in answers)

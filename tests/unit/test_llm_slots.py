@@ -1,0 +1,400 @@
+"""The decoder and its slots over a pretended model: who takes part, what is kept, who is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+import numpy as np
+import pytest
+
+from appliance.errors import ApplianceError
+from appliance.serving import Priority
+from services.llm.asked import Asked, ContextFull, Done, Item, Read
+from services.llm.context import Row
+from services.llm.decoder import Decoder
+from services.llm.sampling import Logits, Picker
+from services.llm.slots import Slots
+from services.llm.vocabulary import Sampling
+from tests.waiting import until
+
+pytestmark = pytest.mark.unit
+
+WINDOW = 64
+VOCABULARY = 1000
+END = 999
+WAIT_S = 10.0
+
+
+@dataclass
+class PretendedModel:
+    """Says the next number after the last one it read. Its cache is a list per conversation."""
+
+    can_copy: bool = True
+    window_tokens: int = WINDOW
+    can_cut: bool = True
+    ends: frozenset[int] = frozenset({END})
+    cache: dict[int, list[int]] = field(default_factory=dict)
+    steps: list[list[Row]] = field(default_factory=list)
+    copies: int = 0
+    faulty: dict[int, int] = field(default_factory=dict)
+    """Token -> what a step with it returns."""
+    allowed: SimpleQueue[None] | None = None
+    """One for each step that may be made; None: all."""
+    last: list[int] = field(default_factory=list)
+
+    def piece(self, token: int) -> bytes:
+        return f"{token} ".encode()
+
+    def cut(self, sequence: int, keep: int) -> int:
+        tokens = self.cache.setdefault(sequence, [])
+        if not self.can_cut and keep < len(tokens):
+            keep = 0
+        del tokens[keep:]
+        return keep
+
+    def copy(self, source: int, target: int) -> None:
+        self.copies += 1
+        self.cache[target] = list(self.cache[source])
+
+    def decode(self, rows: list[Row]) -> int:
+        if self.allowed is not None:
+            self.allowed.get()
+        self.steps.append(rows)
+        for row in rows:
+            for token in row.tokens:
+                if int(token) in self.faulty:
+                    return self.faulty[int(token)]
+        self.last = []
+        for row in rows:
+            held = self.cache.setdefault(row.sequence, [])
+            # As the library: a token belongs behind those that are there.
+            assert len(held) == row.start, (held, row)
+            held.extend(map(int, row.tokens))
+            self.last.extend(map(int, row.tokens))
+        return 0
+
+    def logits(self, position: int) -> Logits:
+        found = np.zeros(VOCABULARY, np.float32)
+        found[(self.last[position] + 1) % VOCABULARY] = 20.0
+        return found
+
+
+class Desk:
+    """A decoder and what it is asked."""
+
+    def __init__(self, model: PretendedModel, slots: int, step: int) -> None:
+        self.model = model
+        self.decoder = Decoder(lambda: (model, model), slots=slots + 1, step_tokens=step)
+        self.decoder.start()
+
+    def ask(self, prompt: list[int], most: int = 3, **more: object) -> Asked:
+        asked = Asked(np.array(prompt, np.int32), most, Sampling(temperature=0), **more)  # type: ignore[arg-type]
+        self.decoder.submit(asked)
+        return asked
+
+    def answer(self, prompt: list[int], most: int = 3, **more: object) -> list[Item]:
+        return rest(self.ask(prompt, most, **more))
+
+
+def rest(asked: Asked) -> list[Item]:
+    """Everything up to the end of an answer."""
+    found: list[Item] = []
+    while not found or not isinstance(found[-1], Done | ApplianceError):
+        found.append(asked.out.get(timeout=WAIT_S))
+    return found
+
+
+def words(items: list[Item]) -> list[int]:
+    return [int(item) for item in items if isinstance(item, bytes)]
+
+
+def known(items: list[Item]) -> int:
+    return next(item.known for item in items if isinstance(item, Read))
+
+
+@pytest.fixture
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    how = dict(getattr(request, "param", {}))
+    if how.pop("stepwise", False):
+        how["allowed"] = SimpleQueue()
+    slots, step = how.pop("slots", 4), how.pop("step", 8)
+    made = Desk(PretendedModel(**how), slots, step)
+    yield made
+    if made.model.allowed is not None:
+        for _ in range(1000):
+            made.model.allowed.put(None)
+    made.decoder.close()
+
+
+def test_an_answer_goes_on_from_the_prompt(desk: Desk) -> None:
+    items = desk.answer([10, 11, 12], most=4)
+    assert words(items) == [13, 14, 15, 16]
+    assert items[-1] is Done.LENGTH
+    assert desk.answer([996, 997], most=9)[-1] is Done.STOP
+
+
+def test_a_long_prompt_is_read_in_pieces(desk: Desk) -> None:
+    assert words(desk.answer(list(range(30)), most=1)) == [30]
+    assert [len(rows[0].tokens) for rows in desk.model.steps] == [8, 8, 8, 6]
+    assert [rows[0].wants_logits for rows in desk.model.steps] == [False, False, False, True]
+
+
+def test_a_room_keeps_its_place_between_turns(desk: Desk) -> None:
+    rooms = {f"room-{n}": [100 * n + k for k in range(10)] for n in range(4)}
+    for turn in range(5):
+        for name, talk in rooms.items():
+            items = desk.answer(talk, session=name)
+            assert known(items) == (0 if turn == 0 else len(talk) - 2)
+            # The last word said is not read yet; what the caller says comes behind it.
+            talk += [*words(items), 5]
+            assert words(items) == [talk[-5] + 1, talk[-5] + 2, talk[-5] + 3]
+
+
+def test_who_was_silent_for_longest_loses_his_place(desk: Desk) -> None:
+    for n in range(5):
+        desk.answer([100 * n + k for k in range(10)], session=f"room-{n}")
+    assert known(desk.answer([100 + k for k in range(12)], session="room-1")) == 11
+    assert known(desk.answer(list(range(12)), session="room-0")) == 0
+    assert known(desk.answer([100 + k for k in range(12)], session="room-1")) == 11
+
+
+def test_a_strangers_work_takes_no_rooms_place(desk: Desk) -> None:
+    for n in range(4):
+        desk.answer([100 * n + k for k in range(10)], session=f"room-{n}")
+    for n in range(3):
+        desk.answer([500 + 20 * n + k for k in range(10)], priority=Priority.BACKGROUND)
+    for n in range(4):
+        assert known(desk.answer([100 * n + k for k in range(10)], session=f"room-{n}")) == 9
+
+
+def test_a_strangers_talk_goes_on_where_it_was(desk: Desk) -> None:
+    first = [7, 8, 9, 10, 11]
+    items = desk.answer(first)
+    assert known(desk.answer([*first, *words(items), 3])) == len(first) + 2
+    assert len({rows[0].sequence for rows in desk.model.steps}) == 1
+
+
+@pytest.mark.parametrize("desk", [{"window_tokens": 256, "step": 64}], indirect=True)
+def test_a_common_beginning_is_copied_instead_of_read(desk: Desk) -> None:
+    system = [n % 50 for n in range(100)]
+    desk.answer([*system, 60, 61], session="one")
+    items = desk.answer([*system, 70, 71], session="two")
+    assert (known(items), words(items), desk.model.copies) == (100, [72, 73, 74], 1)
+    again = desk.answer([*system, 60, 61, 62, 63, 64, 65], session="one")
+    assert known(again) >= 102
+    assert desk.model.copies == 1
+
+
+@pytest.mark.parametrize("desk", [{"can_copy": False, "can_cut": False}], indirect=True)
+def test_a_model_that_cannot_forget_reads_anew_and_still_goes_on(desk: Desk) -> None:
+    first = [1, 2, 3, 4]
+    items = desk.answer(first, session="a")
+    longer = [*first, *words(items)[:-1], 50, 51]
+    assert known(desk.answer(longer, session="a")) == len(first) + 2
+    assert words(desk.answer([1, 2, 9], session="a")) == [10, 11, 12]
+    assert known(desk.answer([1, 2, 9, 10], session="a", most=0)) == 0
+
+
+def test_prefill_leaves_the_last_token(desk: Desk) -> None:
+    items = desk.answer([1, 2, 3, 4], most=0, session="a")
+    assert (items[-1], words(items)) == (Done.LENGTH, [])
+    assert known(desk.answer([1, 2, 3, 4], session="a")) == 3
+
+
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_a_cancelled_one_is_gone_before_the_next_step(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    stop = threading.Event()
+    leaving = desk.ask([1, 2, 3], most=50, stop=stop, session="a")
+    staying = desk.ask([11, 12, 13], most=50, session="b")
+    for _ in range(4):
+        allowed.put(None)
+    until(lambda: len(desk.model.steps) == 4)
+    stop.set()
+    allowed.put(None)
+    assert rest(leaving)[-1] is Done.LEFT
+    allowed.put(None)
+    until(lambda: len(desk.model.steps) == 6)
+    # The fifth step was begun before the stop; the sixth is the other's alone.
+    assert [len(rows) for rows in desk.model.steps[-1:]] == [1]
+    assert desk.model.steps[-1][0].sequence == 1
+    staying.stop.set()
+
+
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_a_newcomer_is_read_while_the_others_go_on(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    talking = [desk.ask([100 * n + 1], most=60, session=str(n)) for n in range(3)]
+    for _ in range(3):
+        allowed.put(None)
+    until(lambda: len(desk.model.steps) == 3)
+    newcomer = desk.ask(list(range(500, 520)), most=1, session="new")
+    for _ in range(20):
+        allowed.put(None)
+    assert words(rest(newcomer)) == [520]
+    with_newcomer = [rows for rows in desk.model.steps if any(r.sequence == 3 for r in rows)]
+    assert [len(rows) for rows in with_newcomer] == [4] * 5
+    assert all(len(rows[-1].tokens) <= 4 for rows in with_newcomer)
+    for asked in talking:
+        asked.stop.set()
+
+
+@pytest.mark.parametrize("priority", [Priority.SPECULATIVE, Priority.BACKGROUND])
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_nobodys_early_work_takes_part_while_a_caller_waits(desk: Desk, priority: Priority) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    early = desk.ask([1, 2, 3], most=20, priority=priority, session="early")
+    for _ in range(2):
+        allowed.put(None)
+    until(lambda: len(desk.model.steps) == 2)
+    live = desk.ask([11, 12], most=10, session="live")
+    for _ in range(60):
+        allowed.put(None)
+    assert words(rest(live)) == list(range(13, 23))
+    assert words(rest(early)) == list(range(4, 24))
+    # One step was under way when the caller came; his own ten are his alone.
+    assert [len(rows) for rows in desk.model.steps[3:13]] == [1] * 10
+    assert {rows[0].start for rows in desk.model.steps[3:13]} == {0, *range(2, 11)}
+
+
+@pytest.mark.parametrize("code", [1, -1, 2])
+def test_one_that_fails_disturbs_no_other(desk: Desk, code: int) -> None:
+    desk.model.faulty = {777: code}
+    rooms = [desk.ask([100 * n + 1, 100 * n + 2], most=40, session=str(n)) for n in range(3)]
+    bad = desk.answer([700, 777, 701], session="bad")
+    assert isinstance(bad[-1], ContextFull if code == 1 else ApplianceError)
+    for n, asked in enumerate(rooms):
+        assert words(rest(asked)) == [100 * n + 3 + k for k in range(40)]
+    desk.model.faulty = {}
+    assert words(desk.answer([700, 777, 701], session="bad")) == [702, 703, 704]
+
+
+def test_a_step_that_raises_ends_who_was_in_it_and_nobody_else(desk: Desk) -> None:
+    good = desk.model.decode
+    desk.model.decode = lambda rows: 1 // 0  # type: ignore[method-assign]
+    assert isinstance(desk.answer([1, 2])[-1], ApplianceError)
+    desk.model.decode = good  # type: ignore[method-assign]
+    assert words(desk.answer([1, 2])) == [3, 4, 5]
+
+
+def test_one_that_cannot_even_begin_is_told(desk: Desk) -> None:
+    longer_than_the_window = list(range(WINDOW + 1))
+    assert isinstance(desk.answer([*longer_than_the_window, 1])[-1], ApplianceError)
+    strange = Asked(np.array(["x"]), 3)  # type: ignore[arg-type]
+    desk.decoder.submit(strange)
+    assert isinstance(rest(strange)[-1], ApplianceError | Done)
+    assert words(desk.answer([1, 2])) == [3, 4, 5]
+
+
+def test_four_rooms_with_faults_all_over(desk: Desk) -> None:
+    desk.model.faulty = {777: -3, 778: 1}
+    random = np.random.default_rng(1)
+    failures: list[object] = []
+
+    def room(number: int) -> None:
+        base = 100 * number
+        for turn in range(25):
+            kind = int(random.integers(4)) if number % 2 else 0
+            prompt = [base + k for k in range(3 + turn % 7)]
+            if kind == 1:
+                prompt[1] = 777 + turn % 2
+            asked = desk.ask(prompt, most=10, session=str(number))
+            if kind == 2:
+                asked.stop.set()
+            if kind == 3:
+                asked.is_over = True
+            items = rest(asked)
+            expected = [prompt[-1] + 1 + k for k in range(10)]
+            if kind == 0 and words(items) != expected:
+                failures.append((number, turn, items))
+
+    threads = [threading.Thread(target=room, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S * 3)
+    assert not failures
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_model_that_cannot_be_loaded_is_told() -> None:
+    def load() -> tuple[PretendedModel, PretendedModel]:
+        raise ApplianceError("model_unreadable", "No.")
+
+    with pytest.raises(ApplianceError, match="No"):
+        Decoder(load, slots=2, step_tokens=8).start()
+
+
+def test_at_the_end_everybody_is_told() -> None:
+    model = PretendedModel(allowed=SimpleQueue())
+    desk = Desk(model, 1, 8)
+    running, waiting = desk.ask([1], most=50), desk.ask([2], most=50)
+    until(lambda: model.allowed is not None and not desk.decoder._inbox.qsize())
+    closing = threading.Thread(target=desk.decoder.close)
+    closing.start()
+    assert model.allowed is not None
+    for _ in range(3):
+        model.allowed.put(None)
+    assert (rest(running)[-1], rest(waiting)[-1]) == (Done.LEFT, Done.LEFT)
+    closing.join(WAIT_S)
+    with pytest.raises(Empty):
+        running.out.get_nowait()
+
+
+def test_more_conversations_than_places_wait_for_one() -> None:
+    slots = Slots(PretendedModel(), 3, WINDOW)
+    prompt = np.array([1, 2, 3], np.int32)
+    taken = [slots.take(str(n), prompt, background=False) for n in range(3)]
+    assert [slot is not None for slot in taken] == [True, True, False]
+    assert slots.take("x", prompt, background=True) is not None
+    assert slots.take("y", prompt, background=True) is None
+
+
+def test_one_room_twice_at_once_gets_two_places() -> None:
+    slots = Slots(PretendedModel(), 4, WINDOW)
+    prompt = np.array([1, 2, 3], np.int32)
+    first = slots.take("a", prompt, background=False)
+    second = slots.take("a", prompt, background=False)
+    assert first is not None
+    assert second is not None
+    assert first is not second
+    assert (first.session, second.session) == ("", "a")
+
+
+LOGITS = np.array([0.0, 3.0, 2.0, 1.0, -5.0], np.float32)
+
+
+def drawn(times: int = 400, **how: float) -> list[int]:
+    picker = Picker(Sampling(seed=3, **how))  # type: ignore[arg-type]
+    past = np.array([1, 1], np.int32) if picker.penalises else None
+    return [picker.pick(LOGITS, past) for _ in range(times)]
+
+
+def test_the_likeliest_token_at_temperature_zero() -> None:
+    assert set(drawn(5, temperature=0)) == {1}
+    assert set(drawn(5, temperature=0, frequency_penalty=2.0)) == {2}
+    assert set(drawn(5, temperature=0, repeat_penalty=2.0)) == {2}
+    assert set(drawn(5, temperature=0, presence_penalty=0.5)) == {1}
+
+
+def test_tokens_are_drawn_as_likely_as_they_are() -> None:
+    expected = np.exp(LOGITS) / np.exp(LOGITS).sum()
+    counts = np.bincount(drawn(4000, temperature=1.0), minlength=5) / 4000
+    assert np.abs(counts - expected).max() < 0.03
+    assert set(drawn(top_k=2)) == {1, 2}
+    assert set(drawn(top_p=0.5)) == {1}
+    assert set(drawn(top_p=0.8)) == {1, 2}
+    flat = np.bincount(drawn(4000, temperature=2.0), minlength=5) / 4000
+    assert flat[1] < counts[1]
+
+
+def test_a_seed_repeats_and_none_does_not() -> None:
+    assert drawn() == drawn()
+    one, other = (Picker(Sampling()) for _ in range(2))
+    assert [one.pick(LOGITS) for _ in range(200)] != [other.pick(LOGITS) for _ in range(200)]

@@ -1,0 +1,243 @@
+"""Several synthetic callers at once: in turn or not, and whatever fails in one room."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from appliance.calling import Caller, TurnReport
+from appliance.cli import bench
+from appliance.errors import ApplianceError, BadInput, NotReady
+from appliance.gpu import Gpu
+from appliance.headset import Clip
+from appliance.host import Host
+from appliance.measuring import sides
+from appliance.measuring.plan import RECORDINGS, Plan, Voices
+from appliance.measuring.run import Task, measure
+from appliance.measuring.sides import Side, check_seats
+from appliance.measuring.tokens import rate
+from appliance.measuring.watching import Watch
+from appliance.settings import Settings
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.unit
+
+GB = 1 << 30
+
+
+class FakeCaller(Caller):
+    """A caller without a room: what it asks is answered at once."""
+
+    fails_at: ClassVar[set[int]] = set()
+    sounds: ClassVar[int | None] = 600
+    made: ClassVar[int] = 0
+    speaking: ClassVar[int] = 0
+    most: ClassVar[int] = 0
+    ended: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.number = type(self).made
+        type(self).made += 1
+        self.session_id = ""
+
+    async def join(self) -> None:
+        if self.number in self.fails_at:
+            raise NotReady("box_full", "All seats are taken.")
+        self.session_id = f"s{self.number}"
+
+    async def greeting(self) -> float | None:
+        return None
+
+    async def ask(
+        self, clip: Clip, timeout_s: float = 1, *, floor: asyncio.Lock | None = None
+    ) -> TurnReport:
+        async with floor or asyncio.Lock():
+            kind = type(self)
+            kind.speaking += 1
+            kind.most = max(kind.most, kind.speaking)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            kind.speaking -= 1
+        report = TurnReport(clip.name, "what is that", "this", turns_in_file=1, turn=3)
+        report.ms |= {"transcript": 200, "first_sound": self.sounds, "at_ear": 700}
+        return report
+
+    async def end(self) -> str:
+        type(self).ended += 1
+        return "completed"
+
+    async def leave(self) -> None:
+        return
+
+
+@pytest.fixture
+def caller() -> type[FakeCaller]:
+    return type("Fresh", (FakeCaller,), {"fails_at": set()})
+
+
+def _watch() -> Watch:
+    return Watch(lambda: Host(50.0, 2, 8 * GB, 4 * GB, 0, 0), lambda: Gpu("absent"))
+
+
+def _llm(answer: httpx.Response | None = None) -> Callable[[], httpx.AsyncClient]:
+    def make() -> httpx.AsyncClient:
+        transport = httpx.MockTransport(lambda _request: answer or httpx.Response(503))
+        return httpx.AsyncClient(transport=transport, base_url="http://llm")
+
+    return make
+
+
+def _side(name: str, make: Callable[[], Caller]) -> Side:
+    return Side(name, make, lambda: {"stt": 100_000_000}, _llm())
+
+
+def _task(**plan: Any) -> Task:
+    return Task(Plan(**plan), Voices.read(RECORDINGS), {"llm": "small"}, "a note")
+
+
+async def test_the_sides_change_places_and_every_turn_is_kept(caller: type[FakeCaller]) -> None:
+    order: list[str] = []
+
+    def made_for(side: str) -> Callable[[], Caller]:
+        def make() -> Caller:
+            order.append(side)
+            return caller()
+
+        return make
+
+    told: list[tuple[int, int]] = []
+    pair = [_side("ours", made_for("ours")), _side("stock", made_for("stock"))]
+    task = _task(turns=3, per_call=1)
+    result = await measure(task, pair, _watch(), lambda done, todo: told.append((done, todo)))
+    assert order == ["ours", "stock", "stock", "ours", "ours", "stock"]
+    assert told == [(n, 6) for n in range(1, 7)]
+    whole = json.loads(json.dumps(result.as_json()))
+    assert whole["ours"]["at_ear_ms"]["p50"] == whole["stock"]["at_ear_ms"]["p90"] == 700
+    assert whole["ratio"] == {"at_ear_p50": 1.0, "at_ear_p90": 1.0}
+    assert whole["ours"]["memory_mb"] == {"programs": {"stt": 100}, "total": 100}
+    assert whole["ours"]["llm"] is None
+    assert [turn["words_heard"] for turn in whole["turns"]] == [3] * 6
+    assert (whole["note"], whole["machine"]["gpu"]) == ("a note", None)
+    assert "what is that" not in json.dumps(whole)
+
+
+@pytest.mark.parametrize(("overlap", "most"), [(False, 1), (True, 3)])
+async def test_rooms_speak_in_turn_unless_told_otherwise(
+    caller: type[FakeCaller], *, overlap: bool, most: int
+) -> None:
+    task = _task(rooms=3, turns=2, overlap=overlap)
+    await measure(task, [_side("ours", caller)], _watch())
+    assert (caller.most, caller.ended) == (most, 3)
+
+
+async def test_a_room_that_cannot_join_disturbs_no_other(caller: type[FakeCaller]) -> None:
+    caller.fails_at = {1}
+    result = await measure(_task(rooms=2, turns=2), [_side("ours", caller)], _watch())
+    assert [(turn.room, turn.why) for turn in result.turns] == [
+        (0, ""), (0, ""), (1, "All seats are taken."), (1, "All seats are taken."),
+    ]  # fmt: skip
+    assert result.sides["ours"]["questions"] == {"asked": 4, "answered": 2, "cut_into": 0}
+
+
+async def test_the_box_is_told_when_its_answers_were_heard(caller: type[FakeCaller]) -> None:
+    told: list[tuple[str, int, int]] = []
+    side = replace(_side("ours", caller), heard=lambda *what: told.append(what))
+    await measure(_task(turns=2), [side], _watch())
+    assert told == [("s0", 3, 700), ("s0", 3, 700)]
+
+
+async def test_an_apology_is_no_answer(caller: type[FakeCaller]) -> None:
+    caller.sounds = None
+    with pytest.raises(ApplianceError, match="An apology was heard"):
+        await measure(_task(turns=1), [_side("ours", caller)], _watch())
+
+
+async def test_nothing_measured_is_a_failure_with_its_reason(caller: type[FakeCaller]) -> None:
+    caller.fails_at = {0}
+    with pytest.raises(ApplianceError, match="All seats are taken"):
+        await measure(_task(turns=1), [_side("ours", caller)], _watch())
+
+
+async def test_tokens_are_counted_by_the_server_and_timed_here() -> None:
+    chunks = [{"choices": [{"delta": {"content": word}}]} for word in ("a", "b")]
+    chunks.append({"choices": [], "usage": {"completion_tokens": 64}})  # type: ignore[dict-item]
+    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    found = await rate(_llm(httpx.Response(200, text=text)), 2)
+    assert found is not None
+    assert found["streams"] == 2
+    assert found["tokens_per_s"] > 0
+    assert found["first_token_ms"]["n"] == 2
+
+
+def _box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **state: Any) -> Settings:
+    """A box whose panel says this of itself."""
+    said = {"ready": True, "why": [], "seats": 2, "calls": [], "waiting": 0} | state
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=said))
+    real = httpx.AsyncClient
+    monkeypatch.setattr(
+        sides.httpx, "AsyncClient", lambda **options: real(transport=transport, **options)
+    )
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        ({"ready": False, "why": ["Voice: loading."]}, "box_not_ready", "Voice: loading."),
+        ({"calls": [{}]}, "callers_in", "A caller is on the line"),
+        ({"calls": [{}], "waiting": 1}, "callers_in", "2 callers are"),
+        ({"seats": 2}, "too_few_seats", "3 rooms need 3 seats, and the box has 2"),
+        ({"seats": None}, "box_unreachable", "does not answer"),
+    ],
+)
+async def test_a_box_that_cannot_be_measured_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, Any], code: str, words: str
+) -> None:
+    settings = _box(monkeypatch, tmp_path, **state)
+    with pytest.raises(NotReady, match=words) as refused:
+        await check_seats(settings, 3)
+    assert refused.value.code == code
+
+
+async def test_a_free_box_with_enough_seats_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await check_seats(_box(monkeypatch, tmp_path), 2)
+
+
+def test_without_the_sources_there_is_no_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench.sys.modules, "bench.stock", None)
+    with pytest.raises(BadInput, match="not part of this installation"):
+        bench._stock(Settings(), 1, None)
+
+
+def test_the_table_says_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> dict[str, Any]:
+        kind = type("Fresh", (FakeCaller,), {"fails_at": set()})
+        return (await measure(_task(turns=2), [_side("ours", kind)], _watch())).as_json()
+
+    bench._show(asyncio.run(run()))
+    shown = capsys.readouterr().out
+    assert "heard" in shown
+    assert "700" in shown
+    assert "answered 2 of 2, cut into 0, p90 / p50 1.0" in shown
+    assert "memory 100 MB" in shown
+
+
+async def test_the_machine_is_read_while_it_is_measured() -> None:
+    watch = _watch()
+    async with watch.during("ours", dict):
+
+        async def read() -> bool:
+            return bool(watch.readings["ours"])
+
+        await eventually(read)
+    assert watch.figures("ours")["cpu_percent"] == {"mean": 50.0, "max": 50.0}
+    assert watch.figures("ours")["gpu_percent"] is None

@@ -1,0 +1,70 @@
+"""The cores go to whoever would fall silent first."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from services.tts.cores import Cores, Order
+from services.tts.pacing import Lead
+from tests.waiting import until
+
+pytestmark = pytest.mark.unit
+
+
+def order(lead_s: float | None, urgency: int = 0) -> Order:
+    """A request that was first heard at 0 and has so much sound on its way."""
+    lead = Lead(lambda: 0.0)
+    if lead_s is not None:
+        lead.sent(lead_s)
+    return Order(urgency, True, lead)
+
+
+def served(cores: Cores, orders: dict[str, Order]) -> list[str]:
+    """The names in the order in which they get a place that somebody else holds first."""
+    found: list[str] = []
+    waiting = threading.Barrier(len(orders) + 1)
+
+    def ask(name: str, its: Order) -> None:
+        waiting.wait()
+        with cores.place(its):
+            found.append(name)
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in orders.items()]
+    with cores.place(order(None)):
+        for thread in threads:
+            thread.start()
+        waiting.wait()
+        until(lambda: len(cores._waiting) == len(orders))
+    for thread in threads:
+        thread.join(5)
+    return found
+
+
+def test_a_newcomer_goes_before_those_who_are_ahead() -> None:
+    asked = {"far": order(5.0), "new": order(None), "near": order(0.5)}
+    assert served(Cores(1), asked) == ["new", "near", "far"]
+
+
+def test_live_goes_before_speculation_that_has_nothing_yet() -> None:
+    asked = {"speculative": order(None, urgency=1), "live": order(3.0)}
+    assert served(Cores(1), asked) == ["live", "speculative"]
+
+
+def test_two_places_are_two() -> None:
+    cores = Cores(2)
+    with cores.place(order(None)), cores.place(order(None)):
+        third = threading.Thread(target=lambda: cores.place(order(None)).__enter__())
+        third.start()
+        until(lambda: len(cores._waiting) == 1)
+    third.join(5)
+    assert not third.is_alive()
+
+
+def test_a_place_is_given_back_after_a_failure() -> None:
+    cores = Cores(1)
+    with pytest.raises(ZeroDivisionError), cores.place(order(None)):
+        _ = 1 / 0
+    with cores.place(order(None)):
+        pass
