@@ -96,7 +96,8 @@ def offer(settings: Settings, persona: Persona) -> Offer:
             Choice(
                 name,
                 _PATIENCE[name],
-                f"A pause of {delays.min_s:g} to {delays.max_s:g} s ends the turn.",
+                f"A pause of {delays.min_s:g} to {delays.max_s:g} s ends the turn, "
+                "a longer one if the words break off.",
             )
             for name, delays in ENDPOINTING.items()
         ],
