@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from appliance import cuda
 from appliance.catalogue import Catalogue
 from appliance.catalogue.entries import Task
 from appliance.catalogue.fit import Need, Place, Plan, need_by_entry, need_of, place_of
@@ -93,7 +94,10 @@ def vram_needs(settings: Settings) -> dict[str, Need]:
     found: dict[str, Need] = {}
     for task in GPU_PROGRAMS:
         place: Place = place_of(
-            task, gpu=True, stt_device=settings.stt.device, gpu_layers=settings.llm.gpu_layers
+            task,
+            gpu=task != "llm" or cuda.has_llama(),
+            stt_device=settings.stt.device,
+            gpu_layers=settings.llm.gpu_layers,
         )
         if place == "ram" or remote[task]:
             continue

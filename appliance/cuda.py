@@ -26,6 +26,13 @@ def preload(names: tuple[str, ...]) -> str:
     return ""
 
 
+def has_llama() -> bool:
+    """Whether llama.cpp, as it is installed here, was compiled for cards; it is not loaded."""
+    spec = importlib.util.find_spec("llama_cpp")
+    home = Path(spec.origin).parent if spec and spec.origin else None
+    return home is not None and (home / "lib" / "libggml-cuda.so").is_file()
+
+
 def _packaged(name: str) -> Path | None:
     """Where a package of NVIDIA's holds this library."""
     spec = importlib.util.find_spec("nvidia")

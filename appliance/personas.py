@@ -97,9 +97,10 @@ class Persona(BaseModel):
     )
     sampling: Sampling = Field(default_factory=Sampling)
     endpointing: Literal["patient", "balanced", "quick"] = "balanced"
-    # The strategies the voice can do today; the others join when they are built.
-    barge_in: Literal["stop", "resume"] = Field(
-        "stop", description="stop: silence at once; resume: goes on after a false alarm."
+    barge_in: Literal["stop", "finish", "ignore", "resume"] = Field(
+        "stop",
+        description="stop: silence at once; finish: after the sentence; ignore: not at noises and "
+        "backchannels; resume: at once, and goes on after a false alarm.",
     )
     keep_transcript: bool = Field(True, description="Whether the words of the call are stored.")
 

@@ -174,11 +174,16 @@ class Stock(Side):
 
 
 async def _answer(
-    http: httpx.AsyncClient, side: Side, room: int, messages: list[dict[str, str]], most: int
+    http: httpx.AsyncClient,
+    side: Side,
+    room: int,
+    messages: list[dict[str, str]],
+    most: int,
+    **more: Any,
 ) -> dict[str, Any]:
     fields, headers = side.room(room)
     body = {
-        "messages": messages, "max_tokens": most, "temperature": 0, "stream": True, **fields,
+        "messages": messages, "max_tokens": most, "temperature": 0, "stream": True, **fields, **more,
     }  # fmt: skip
     at: list[float] = []
     own: dict[str, Any] = {}
@@ -202,7 +207,10 @@ def streams(side: Side, count: int, tokens: int) -> dict[str, float]:
     async def all_at_once(most: int) -> list[dict[str, Any]]:
         async with side.asking() as http:
             asked = (
-                _answer(http, side, n, [{"role": "user", "content": STORIES[n]}], most)
+                # llama-server times whole answers, so all must be of one length; ours need not be.
+                _answer(
+                    http, side, n, [{"role": "user", "content": STORIES[n]}], most, ignore_eos=True
+                )
                 for n in range(count)
             )
             return await asyncio.gather(*asked)

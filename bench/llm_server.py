@@ -45,17 +45,23 @@ def main() -> None:
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": MODEL,
         "rounds": asked.rounds, "machine": machine(), "threads": {},
     }  # fmt: skip
-    for threads in asked.threads:
-        raw = [one_round(file, threads, number) for number in range(asked.rounds)]
-        result["threads"][str(threads)] = {"ratios": ratios(raw), "raw": raw}
-        print(
-            f"{threads} thread(s):", json.dumps(result["threads"][str(threads)]["ratios"], indent=1)
-        )
+    # What was measured is kept also when the rest is broken off.
     result["greedy"] = greedy(file)
+    _keep(result, asked.out)
     print("greedy:", {key: found for key, found in result["greedy"].items() if key != "differ"})
-    result["machine_after"] = machine()
-    if asked.out:
-        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+    for threads in asked.threads:
+        raw: list[dict[str, Any]] = []
+        for number in range(asked.rounds):
+            raw.append(one_round(file, threads, number))
+            result["threads"][str(threads)] = {"ratios": ratios(raw), "raw": raw}
+            result["machine_after"] = machine()
+            _keep(result, asked.out)
+        print(f"{threads} thread(s):", json.dumps(ratios(raw), indent=1))
+
+
+def _keep(result: dict[str, Any], out: Path | None) -> None:
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def one_round(file: Path, threads: int, number: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from appliance import cuda
 from appliance.catalogue.entries import Task
 from appliance.catalogue.fit import (
     Fit,
@@ -45,7 +46,10 @@ class Component:
 def place_for(settings: Settings, task: Task, gpu: Gpu) -> Place:
     """Where this task's model lies."""
     return place_of(
-        task, gpu=gpu.is_present, stt_device=settings.stt.device, gpu_layers=settings.llm.gpu_layers
+        task,
+        gpu=gpu.is_present and (task != "llm" or cuda.has_llama()),
+        stt_device=settings.stt.device,
+        gpu_layers=settings.llm.gpu_layers,
     )
 
 

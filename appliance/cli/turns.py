@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from appliance.store import Turn
 
+_WIDTH = 120
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -65,4 +67,7 @@ def _show(found: list[tuple[str, Turn]]) -> None:
         times = ("-" if (ms := turn.ms.get(stage)) is None else str(ms) for stage in STAGES)
         how = "cut short" if turn.interrupted else "no answer" if turn.finished_at is None else ""
         table.add_row(session_id, str(turn.index), began, *times, how)
-    Console().print(table if found else "No turns yet.")
+    console = Console()
+    # A narrow terminal folds the lines; cut ids would be of no use.
+    console.width = max(console.width, _WIDTH)
+    console.print(table if found else "No turns yet.")

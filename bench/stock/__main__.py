@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from livekit.agents import AgentServer
+
 from bench.stock.agent import make_server
 from bench.stock.config import READY, Config
 
@@ -26,10 +28,7 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     working = asyncio.create_task(server.run(devmode=False))
     while not working.done() and not stop.is_set():
-        # The framework's own health page says OK before it is registered, and before a call's
-        # process is warm.
-        warm = server._proc_pool._warmed_proc_queue.qsize()  # noqa: SLF001
-        if server.id != "unregistered" and warm >= config.rooms:
+        if _is_warm(server, config.rooms):
             print(READY, flush=True)
             break
         await asyncio.sleep(_LOOK_S)
@@ -38,6 +37,13 @@ async def main() -> None:
     if working.done():
         await working
     await server.aclose()
+
+
+def _is_warm(server: AgentServer, rooms: int) -> bool:
+    """Whether a call's process waits for every room; the framework's health page says so too early."""
+    if server.id == "unregistered":
+        return False
+    return server._proc_pool._warmed_proc_queue.qsize() >= rooms  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Call:
         budget = self._settings.llm.context_tokens - persona.sampling.max_tokens
         speaker = Speaker(
             persona.instructions, first_context(persona, earlier), budget, self._turns,
-            self._about_to_ask,
+            self._about_to_ask, self._talk.overlap.judged,
         )  # fmt: skip
         self._talk.reading.context = lambda: fit(
             speaker.chat_ctx, budget, frozenset(self._turns.hidden)
@@ -140,6 +140,7 @@ class Call:
                 delete_room_on_close=False,
             ),
         )
+        self._talk.started()
         self._company = Company(self._ctx.room, self._session, self._apologies)
         if not self._ctx.room.remote_participants:
             await self._ctx.wait_for_participant()

@@ -59,15 +59,11 @@ class Heard(io.AudioOutput):
         )
 
 
-def put_before_the_sink(session: AgentSession[Any]) -> Playout:
-    """Let a started session's sound pass a playout on its last step to the sink.
-
-    Raises:
-        RuntimeError: the session has no output for sound.
-    """
+def put_before_the_sink(session: AgentSession[Any]) -> Playout | None:
+    """Let a started session's sound pass a playout on its last step to the sink; None: it has none."""
     outputs = session.output.audio
     if outputs is None:
-        raise RuntimeError("the session has no sound")
+        return None
     slot = outputs.next_in_chain
     if slot is None or slot.next_in_chain is None:
         playout = Playout(outputs)

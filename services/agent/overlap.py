@@ -66,6 +66,7 @@ class Overlap:
         self._playout: Playout | None = None
         self._voice: asyncio.TimerHandle | None = None
         self._finishing: asyncio.Task[None] | None = None
+        self._spoken_over_at_s: float | None = None
         self._heard_words = asyncio.Event()
         self._silent = asyncio.Event()
         session.on("user_state_changed", self._on_user_state)
@@ -135,6 +136,10 @@ class Overlap:
             return
         if event.new_state == "speaking":
             self._silent.clear()
+            if self._finishing is None:
+                self._heard_words.clear()
+            # The sentence that is finished is the one the caller began in.
+            self._spoken_over_at_s = self._playout.position_s if self._playout else None
             loop = asyncio.get_running_loop()
             self._voice = loop.call_later(self._after_s, self._on_voice)
         else:
@@ -156,13 +161,13 @@ class Overlap:
         self._finishing = None
         self._heard_words.clear()
         if not task.cancelled() and task.exception() is not None:
-            log.error("sentence_not_finished", error=type(task.exception()).__name__)
+            log.warning("sentence_not_finished", error=type(task.exception()).__name__)
 
     async def _end_sentence(self, speech: SpeechHandle) -> None:
         playout = self._playout
         if playout is None:
             return
-        await playout.sentence_ends()
+        await playout.sentence_ends(self._spoken_over_at_s)
         if speech.done() or speech.interrupted:
             return
         if not self._heard_words.is_set():

@@ -98,9 +98,13 @@ class Playout(io.AudioOutput):
             return self._stopped_s
         return min(now.base_s + time.monotonic() - now.started, now.seconds(now.sent))
 
-    async def sentence_ends(self) -> None:
-        """Wait until the sentence that is being played is over; at once if nothing is played."""
-        now, since = self._now, self.position_s
+    async def sentence_ends(self, at_s: float | None = None) -> None:
+        """Wait until a sentence has been played; not at all if nothing is played.
+
+        Args:
+            at_s: a place in the sentence that is meant; None: where it is now.
+        """
+        now, since = self._now, self.position_s if at_s is None else at_s
         while now is not None and self._now is now and not now.cut:
             end = sentence_end_after(self._pieces(now), since, now.length_s if now.ended else None)
             wait_s = None if end is None else end - self.position_s
@@ -261,8 +265,8 @@ class Playout(io.AudioOutput):
     def _note_text(self, now: _Segment, frame: rtc.AudioFrame) -> None:
         for text in frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, []):
             start = getattr(text, "start_time", None)
-            known = is_given(start) and start is not None
-            now.pieces.append((float(start) if known else now.length_s, str(text)))
+            known_s = now.length_s if start is None or not is_given(start) else float(start)
+            now.pieces.append((known_s, str(text)))
 
     def _pieces(self, now: _Segment) -> list[Piece]:
         return list(_pieces(now))

@@ -20,6 +20,8 @@ from appliance.settings import Settings
 from services.agent.clauses import ClauseTokenizer
 from services.agent.ear import Ear, EarEvents
 from services.agent.mind import make_mind
+from services.agent.outputs import put_before_the_sink
+from services.agent.overlap import Overlap, interrupting_s
 from services.agent.pauses import PatientDetector
 from services.agent.reading_ahead import ReadingAhead
 from services.agent.turn_end import TurnEnd, make_judge
@@ -27,7 +29,8 @@ from services.agent.turns import TurnLog
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
 
-_FALSE_ALARM_S = 1.5
+# The end of a noise is told when the ear knows that there are no words in it.
+_FALSE_ALARM_S = 0.3
 _MODEL_SILENCE_S = 10.0
 
 
@@ -46,6 +49,7 @@ class Talk:
     session: AgentSession[None]
     ear: Ear
     voice: Voice
+    overlap: Overlap
     reading: ReadingAhead
 
     @classmethod
@@ -73,6 +77,8 @@ class Talk:
             # The box's own services know which of their models is selected.
             voice=persona.voice or (settings.tts.voice if settings.tts.url else "default"),
             on_text=turns.sent_to_voice,
+            # Another server keeps nothing of what it has spoken.
+            greeting="" if settings.tts.url else persona.greeting,
         )
         ear = Ear(
             Upstream.of("stt", settings, session_id),
@@ -121,10 +127,20 @@ class Talk:
             session_close_transcript_timeout=0.5,
         )
         turn_end.follow(session)
-        return cls(session, ear, voice, reading)
+        overlap = Overlap(
+            session, persona.barge_in, persona.language, settings.agent.barge_in_after_s
+        )
+        ear.is_hurried = overlap.is_spoken_over
+        return cls(session, ear, voice, overlap, reading)
+
+    def started(self) -> None:
+        """The session has its outputs: take the last step before them."""
+        if (playout := put_before_the_sink(self.session)) is not None:
+            self.overlap.start(playout)
 
     async def aclose(self) -> None:
         """Close the connections to the services."""
+        self.overlap.close()
         await self.reading.aclose()
         await self.voice.aclose()
         await self.ear.aclose()
@@ -137,7 +153,7 @@ def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHa
         endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
         interruption={
             "mode": "vad",
-            "min_duration": settings.agent.barge_in_after_s,
+            "min_duration": interrupting_s(persona.barge_in, settings.agent.barge_in_after_s),
             "resume_false_interruption": persona.barge_in == "resume",
             "false_interruption_timeout": _FALSE_ALARM_S,
         },

@@ -60,10 +60,11 @@ Judge = Callable[[Evidence], float]
 # columns how far the sound is below the detector's own threshold (over, near, far).
 _NEAR = 0.5
 _PART: dict[Reading, tuple[float, float, float]] = {
-    "complete": (0.0, 0.2, 0.35),
+    "asked": (0.0, 0.2, 0.45),
+    "told": (0.45, 0.6, 1.0),
     "closed": (0.0, 0.5, 1.0),
-    "unclear": (0.2, 0.6, 1.0),
-    "open": (0.7, 1.2, 1.3),
+    "unclear": (0.8, 0.9, 1.2),
+    "open": (1.15, 1.2, 1.3),
 }
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, tts, utils
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
 
-from services.agent.upstream import Upstream
+from appliance import logs
+from services.agent.clauses import ClauseTokenizer
+from services.agent.upstream import SupersededWork, Upstream
+
+log = logs.get(__name__)
 
 # The rate of the service's raw pcm, the same as OpenAI's.
 RATE_HZ = 24000
@@ -22,15 +27,20 @@ class Voice(tts.TTS[Literal["error"]]):
         upstream: the tts service.
         voice: id of the voice.
         on_text: told of each piece of text as it is sent.
+        greeting: what is said first, if the service keeps what it has spoken; empty if it does not.
     """
 
-    def __init__(self, upstream: Upstream, *, voice: str, on_text: Callable[[], None]) -> None:
+    def __init__(
+        self, upstream: Upstream, *, voice: str, on_text: Callable[[], None], greeting: str = ""
+    ) -> None:
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=False), sample_rate=RATE_HZ, num_channels=1
         )
         self.upstream = upstream
         self.voice = voice
         self.on_text = on_text
+        self._greeting = greeting
+        self._warming: asyncio.Task[None] | None = None
 
     @property
     def model(self) -> str:
@@ -48,9 +58,41 @@ class Voice(tts.TTS[Literal["error"]]):
         """The sound of ``text``, as it is made."""
         return _Speech(self, text, conn_options)
 
+    def prewarm(self) -> None:
+        """Have the greeting made while the room is still being joined."""
+        if self._greeting and self._warming is None:
+            self._warming = asyncio.create_task(self._warm(), name="voice.warm")
+
     async def aclose(self) -> None:
         """Close the connections."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self.upstream.aclose()
+
+    async def _warm(self) -> None:
+        # As it will be asked for: the service knows a sentence by its words.
+        cut = ClauseTokenizer().stream()
+        cut.push_text(self._greeting)
+        cut.end_input()
+        try:
+            async for piece in cut:
+                if text := piece.token.strip():
+                    async with self.upstream.post(
+                        "/v1/audio/speech", priority="speculative", silence_s=_SILENCE_S,
+                        json=self.wanted(text),
+                    ) as answer:  # fmt: skip
+                        async for _part in answer.content.iter_any():
+                            pass
+        except (SupersededWork, APIError) as error:
+            # It is made when it is said; a voice that is away is told then.
+            log.info("greeting_not_warmed", error=type(error).__name__)
+        finally:
+            await cut.aclose()
+
+    def wanted(self, text: str) -> dict[str, str]:
+        """The request for a text's sound."""
+        return {"model": self.voice, "voice": self.voice, "input": text, "response_format": "pcm"}
 
 
 class _Speech(tts.ChunkedStream):
@@ -66,15 +108,12 @@ class _Speech(tts.ChunkedStream):
             mime_type="audio/pcm",
         )
         self._voice.on_text()
-        wanted = {
-            "model": self._voice.voice,
-            "voice": self._voice.voice,
-            "input": self.input_text,
-            "response_format": "pcm",
-        }
         heard = False
         async with self._voice.upstream.post(
-            "/v1/audio/speech", priority="live", silence_s=_SILENCE_S, json=wanted
+            "/v1/audio/speech",
+            priority="live",
+            silence_s=_SILENCE_S,
+            json=self._voice.wanted(self.input_text),
         ) as answer:
             async for chunk in answer.content.iter_any():
                 heard = heard or bool(chunk)

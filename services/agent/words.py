@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Reading = Literal["complete", "closed", "unclear", "open"]
-"""Whether the words could end here: they read so; a full stop says so; who knows; they break off."""
+Reading = Literal["asked", "told", "closed", "unclear", "open"]
+"""How words end that could be all.
+
+A question that is all there; a statement that is (but "a story" may go on "about a farmer"); a
+question mark in a language whose grammar is not known; who knows; words that break off.
+"""
 
 _QUOTES = "'\"\u2019\u201d\u00bb)"
 # . ? ! and their kin in Chinese, Arabic and Hindi.
 _CLOSED = re.compile(rf"[.?!\u3002\uff1f\uff01\u061f\u0964][{_QUOTES}]*$")
+_ASKED = re.compile(rf"[?\uff1f\u061f][{_QUOTES}]*$")
 _BROKEN = re.compile(rf"(?:\.\.\.|[\u2026\u2013\u2014,;:\u3001\u060c-])[{_QUOTES}]*$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
@@ -72,6 +77,7 @@ _LAST_AFTER_ALL = _pairs(
     "/as well/yes please/like what/and who/i'm not/it's not/that's not/quite like"
 )
 _SHORT_QUESTIONS = _pairs("what about/how about/what else/who else/why not/how come/what now")
+_ANSWERS = _set("yes no okay ok thanks please stop hello hi bye goodbye sure right correct")
 _LONG = 8
 _INTENSIFIERS = _set("more most less least very so too rather quite really truly pretty fairly")
 _ARTICLES = _set("a an the my your his her our their")
@@ -112,11 +118,20 @@ def read(text: str, language: str) -> Reading:
         return "open"
     closed = bool(_CLOSED.search(text))
     if language != "en":
-        return "closed" if closed else "unclear"
+        return "closed" if _ASKED.search(text) else "told" if closed else "unclear"
     last = _last_sentence(text)
-    asks = text.rstrip(_QUOTES).endswith("?")
-    reading = _english(_words(last) or words, has_comma="," in last, asks=asks)
-    return "unclear" if reading == "complete" and not closed else reading
+    words = _words(last) or words
+    asks = bool(_ASKED.search(text))
+    reading = _english(words, has_comma="," in last, asks=asks)
+    alone = last.strip() == text
+    if reading != "told":
+        return reading
+    if not closed or (not alone and len(words) == 1 and words[0] not in _ANSWERS):
+        return "unclear"
+    # "If I go home, what should I eat?"
+    main = _words(last.rsplit(",", 1)[-1])
+    is_question = _is_question(words) or (bool(main) and _is_question(main))
+    return "asked" if asks and is_question else "told"
 
 
 def _words(text: str) -> list[str]:
@@ -136,7 +151,9 @@ def _last_sentence(text: str) -> str:
     return sentence
 
 
-def _english(words: list[str], *, has_comma: bool, asks: bool) -> Reading:
+def _english(
+    words: list[str], *, has_comma: bool, asks: bool
+) -> Literal["told", "unclear", "open"]:
     while len(words) > 1 and words[0] in _LEADS:
         lead, words = words[0], words[1:]
         if lead in _JOINING and not asks and not _has_verb(words):
@@ -155,6 +172,16 @@ def _english(words: list[str], *, has_comma: bool, asks: bool) -> Reading:
         # "Which is the largest?" is a question; so is the beginning of "... ocean on Earth?".
         return "unclear" if asks else "open"
     return _whole(words, has_comma=has_comma, asks=asks)
+
+
+def _is_question(words: list[str]) -> bool:
+    """Whether it is one, rather than "what your country can do for you"."""
+    while len(words) > 1 and words[0] in _LEADS:
+        words = words[1:]
+    second = words[1] if len(words) > 1 else ""
+    return words[0] in _AUXILIARIES or (
+        words[0] in _QUESTIONS | _PREPOSITIONS and second not in _ARTICLES | _PRONOUNS
+    )
 
 
 def _has_verb(words: list[str]) -> bool:
@@ -193,15 +220,15 @@ def _wants_number(words: list[str]) -> bool:
     return (last.isdigit() or last in _TENS) and bool(_NUMBERED & set(words))
 
 
-def _whole(words: list[str], *, has_comma: bool, asks: bool) -> Reading:
+def _whole(words: list[str], *, has_comma: bool, asks: bool) -> Literal["told", "unclear", "open"]:
     first = words[0]
     if len(words) == 1:
         alone = _QUESTIONS | _AUXILIARIES | _SUBORDINATORS | _PREPOSITIONS
-        return "open" if first in alone else "complete"
+        return "open" if first in alone else "told"
     asks_when = first == "when" and words[1] in _AUXILIARIES
     if first in _SUBORDINATORS and not has_comma and not asks_when:
         return "open" if len(words) < _LONG else "unclear"
     if asks and first in _QUESTIONS and len(words) < 4 and not _has_verb(words):
         # "How many days?": a question of a name and nothing else.
-        return "complete" if tuple(words[:2]) in _SHORT_QUESTIONS else "open"
-    return "complete"
+        return "told" if tuple(words[:2]) in _SHORT_QUESTIONS else "open"
+    return "told"

@@ -91,19 +91,17 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         """The one model that is resident."""
         return [self.model_id]
 
-    def close(self) -> None:
-        """End the decoder and give the model's memory back."""
-        self._decoder.close()
-        self._context.close()
-        self._model.close()
-
     def _load(self) -> None:
         self._decoder.start()
 
     def _opened(self) -> tuple[Model, Context]:
         file = Catalogue(self._settings).installed("llm", self.model_id).files["model"]
         self._model = Model(self.model_id, file, gpu_layers=self._gpu_layers)
-        self._context = Context(self.model_id, self._model, self._plan)
+        try:
+            self._context = Context(self.model_id, self._model, self._plan)
+        except ApplianceError:
+            self._model.close()
+            raise
         return self._model, self._context
 
     def _sample(self) -> None:

@@ -118,7 +118,8 @@ class Measuring:
         if not (await self._readiness.look()).ready or self._readiness.pause():
             raise NotReady("not_ready", "The box takes no calls now.", "Home says why.")
         line = await self._desk.queue.line()
-        if line["waiting"] or await asyncio.to_thread(self._desk.store.sessions.open):
+        callers = await asyncio.to_thread(self._desk.store.sessions.open)
+        if line["waiting"] or callers:
             raise NotReady(
                 "callers_in", "Somebody is on the line: a measurement would disturb them.",
                 "Measure when the calls are over.", can_retry=True,

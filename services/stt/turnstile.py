@@ -122,13 +122,13 @@ class Turnstile:
         Raises:
             Exception: whatever the work raised on this part alone.
         """
+        group: list[_Ticket] = []
         with self._change:
             ticket = self._queued(request, step)
-            leads = self._comes_to_lead(ticket)
-            if leads:
+            if self._comes_to_lead(ticket):
                 group = self._group_of(ticket)
                 self._busy = True
-        if leads:
+        if group:
             try:
                 _do([member for member in group if not member.request.stop.is_set()])
             finally:

@@ -16,7 +16,9 @@ _UNHEARD_FRAMES = 7
 _SAFETY = 1.5
 """A piece may take so many times longer than expected before the sound runs dry."""
 
-_NEWEST = 0.2
+_NEWEST = 0.5
+# A machine that has become slower is believed at once, a faster one by the length of the proof.
+_PROOF_FRAMES = 320
 _SLOWEST = 100.0
 
 
@@ -37,7 +39,8 @@ class Speed:
     def took(self, frames: int, seconds: float) -> None:
         """Learn from one piece."""
         cost = min(_SLOWEST, seconds / ((frames + self._margin) * self.frame_s))
-        self._cost += _NEWEST * (cost - self._cost)
+        weight = _NEWEST if cost > self._cost else min(_NEWEST, frames / _PROOF_FRAMES)
+        self._cost += weight * (cost - self._cost)
 
     def first(self) -> float:
         """The shortest first piece, in frames, after which a second can be made in time."""

@@ -14,7 +14,7 @@ from services.panel.access.principal import Scope
 from tests.panel_app import SESSIONS, Panel, box_settings, routes, running_panel, stranger
 
 pytestmark = pytest.mark.security
-_FOR_PROGRAMS = ("/api/", "/v1/", "/internal/")
+_FOR_PROGRAMS = ("/api/", "/v1/", "/internal/", "/metrics")
 
 
 @pytest.fixture

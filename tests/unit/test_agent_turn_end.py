@@ -39,6 +39,7 @@ def test_finished_words_shorten_the_wait_that_the_sound_alone_would_make() -> No
 
 
 def test_words_that_break_off_wait_however_finished_they_sound() -> None:
+    assert waited(HALF, 0.9) > ENDPOINTING["balanced"].max_s
     assert waited(HALF, 0.9) > waited(DONE, 0.05)
     assert waited(HALF, 0.05) >= ENDPOINTING["balanced"].max_s
 
@@ -52,9 +53,15 @@ def test_patience_orders_the_waits(words: str, probability: float) -> None:
     assert quick <= balanced <= patient
 
 
+def test_a_statement_may_go_on_and_is_given_more_time_than_a_question() -> None:
+    told = waited("Please tell me a long story.", 0.9)
+    assert waited(DONE, 0.9) < told < waited("Please tell me a long", 0.9)
+
+
 def test_another_language_is_never_hurried_by_its_words() -> None:
     shortest, longest = ENDPOINTING["balanced"]
     assert waited("Ich möchte gern mit.", 0.1, language="de") == longest
+    assert waited("Wie spät ist es?", 0.1, language="de") == longest
     assert waited("Wie spät ist es?", 0.9, language="de") == shortest
 
 

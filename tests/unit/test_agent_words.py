@@ -75,7 +75,7 @@ First of all,""".splitlines()
 
 @pytest.mark.parametrize("text", COMPLETE)
 def test_finished(text: str) -> None:
-    assert read(text, "en") == "complete"
+    assert read(text, "en") == ("asked" if text.endswith("?") else "told")
 
 
 @pytest.mark.parametrize("text", OPEN)
@@ -83,7 +83,9 @@ def test_breaking_off(text: str) -> None:
     assert read(text, "en") == "open"
 
 
-@pytest.mark.parametrize("text", ["What is the largest?", "Four clubs", "It is cold"])
+@pytest.mark.parametrize(
+    "text", ["What is the largest?", "Four clubs", "It is cold", "It is cold. Forced."]
+)
 def test_nobody_can_tell(text: str) -> None:
     assert read(text, "en") == "unclear"
 
@@ -92,9 +94,10 @@ def test_nobody_can_tell(text: str) -> None:
     ("text", "language", "reading"),
     [
         ("Wie spät ist es?", "de", "closed"),
+        ("Ich möchte mit.", "de", "told"),
         ("Ich möchte mit", "de", "unclear"),
         ("Ich möchte mit...", "de", "open"),
-        ("今何時ですか。", "ja", "closed"),
+        ("今何時ですか。", "ja", "told"),
         ("今何時ですか", "ja", "unclear"),
         ("¿Dónde está?", "es", "closed"),
         ("", "en", "open"),
@@ -104,3 +107,9 @@ def test_other_languages_are_read_by_their_punctuation(
     text: str, language: str, reading: str
 ) -> None:
     assert read(text, language) == reading
+
+
+def test_a_question_mark_makes_no_question_of_half_a_sentence() -> None:
+    assert read("Ask not what your country can do for you?", "en") == "told"
+    assert read("What your country can do for you?", "en") == "told"
+    assert read("So what can I do for you?", "en") == "asked"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance import cuda
 from appliance.catalogue.fit import Need
+from appliance.catalogue.memory import place_for
 from appliance.components import Component, Deltas, ram_components, vram_components, vram_needs
+from appliance.gpu import Gpu
 from appliance.host import HostReader
 from appliance.setting_groups import LlmSettings
 from appliance.settings import Settings
@@ -92,6 +95,13 @@ def test_two_starts_at_once_are_not_measured(states: list[tuple[str, str]]) -> N
     assert deltas.measured == {}
 
 
+@pytest.fixture
+def wheel_for_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp as it is where set-up compiled it for a card."""
+    monkeypatch.setattr(cuda, "has_llama", lambda: True)
+
+
+@pytest.mark.usefixtures("wheel_for_cards")
 def test_the_embedded_models_need_is_read_from_their_files(tmp_path: Path) -> None:
     needs = vram_needs(Settings(data_dir=tmp_path))
     assert set(needs) == {"llm", "stt"}
@@ -99,6 +109,19 @@ def test_the_embedded_models_need_is_read_from_their_files(tmp_path: Path) -> No
     assert needs["llm"].kv > 0
 
 
+def test_a_llama_that_was_compiled_without_cuda_is_not_counted_on_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "has_llama", lambda: False)
+    settings = Settings(data_dir=tmp_path)
+    assert set(vram_needs(settings)) == {"stt"}
+    gpu = Gpu("present")
+    assert [place_for(settings, task, gpu) for task in ("llm", "stt")] == ["ram", "vram"]
+    monkeypatch.setattr(cuda, "has_llama", lambda: True)
+    assert place_for(settings, "llm", gpu) == "vram"
+
+
+@pytest.mark.usefixtures("wheel_for_cards")
 def test_what_does_not_lie_on_the_gpu_is_not_counted_there(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, llm=LlmSettings(gpu_layers=0))
     assert set(vram_needs(settings)) == {"stt"}

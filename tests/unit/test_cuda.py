@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cuda import preload
+from appliance.cuda import has_llama, preload
 
 pytestmark = pytest.mark.unit
 
@@ -55,3 +55,16 @@ def test_a_packaged_library_is_open_by_its_name_with_what_it_needs(tmp_path: Pat
 def test_what_cannot_be_loaded_is_named() -> None:
     assert preload(("libc.so.6", "libearshot-nowhere.so.1")) == "libearshot-nowhere.so.1"
     assert preload(("libc.so.6",)) == ""
+
+
+def test_what_llama_was_compiled_for_is_seen_without_loading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "llama_cpp"
+    (package / "lib").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('it is loaded')")
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not has_llama()
+    (package / "lib/libggml-cuda.so").touch()
+    assert has_llama()

@@ -130,8 +130,9 @@ def test_results_are_kept_listed_and_the_oldest_go(
     monkeypatch.setattr(results, "KEPT", 2)
     folder = results.folder_of(Settings(data_dir=tmp_path))
     results.writable(folder)
+    path = folder
     for second in (1, 2, 3):
-        monkeypatch.setattr(results.time, "strftime", lambda *_, n=second: f"20261122-00000{n}")
+        monkeypatch.setattr("time.strftime", lambda *_, n=second: f"20261122-00000{n}")
         path = results.write(folder, measured())
     results.tidy(folder)
     found = results.names(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from appliance.errors import ApplianceError, BadInput, NotReady
 from appliance.gpu import Gpu
 from appliance.headset import Clip
 from appliance.host import Host
-from appliance.measuring import sides
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
 from appliance.measuring.sides import Side, check_seats
@@ -181,9 +181,7 @@ def _box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **state: Any) -> Setti
     said = {"ready": True, "why": [], "seats": 2, "calls": [], "waiting": 0} | state
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=said))
     real = httpx.AsyncClient
-    monkeypatch.setattr(
-        sides.httpx, "AsyncClient", lambda **options: real(transport=transport, **options)
-    )
+    monkeypatch.setattr("httpx.AsyncClient", lambda **options: real(transport=transport, **options))
     return Settings(data_dir=tmp_path)
 
 
@@ -213,7 +211,7 @@ async def test_a_free_box_with_enough_seats_is_measured(
 
 
 def test_without_the_sources_there_is_no_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bench.sys.modules, "bench.stock", None)
+    monkeypatch.setitem(sys.modules, "bench.stock", None)
     with pytest.raises(BadInput, match="not part of this installation"):
         bench._stock(Settings(), 1, None)
 

@@ -84,6 +84,15 @@ def test_a_file_is_made_in_long_pieces() -> None:
     assert next_piece(Speed(FRAME_S, MARGIN, 0.05), None, 0, 1000) == 128
 
 
+def test_one_slow_moment_is_soon_forgotten() -> None:
+    speed = Speed(FRAME_S, MARGIN, 0.05)
+    speed.took(128, (128 + MARGIN) * FRAME_S * 4)
+    assert not speed.keeps_up
+    for _sentence in range(4):
+        speed.took(400, (400 + MARGIN) * FRAME_S * 0.05)
+    assert speed.keeps_up
+
+
 def test_a_machine_that_slows_down_is_noticed() -> None:
     speed = Speed(FRAME_S, MARGIN, 0.05)
     before = speed.first()

@@ -119,12 +119,12 @@ async def test_finished_turns_are_counted_once_when_they_are_settled(panel: Pane
     for later in (2 * latency.SETTLED, 3 * latency.SETTLED):
         moment = datetime.now(UTC) + later
         answer = await panel.http.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
         assert _value(answer.text, heard) == 1
         transcripts = 'voice_turn_latency_seconds_bucket{le="0.1",stage="transcript"}'
         assert _value(answer.text, transcripts) == 1
         sound = 'voice_turn_latency_seconds_sum{stage="first_sound"}'
         assert _value(answer.text, sound) == pytest.approx(1.4)
-    assert answer.headers["content-type"].startswith("text/plain")
 
 
 async def test_metrics_are_for_whoever_may_read_and_on_this_machine_alone(panel: Panel) -> None:

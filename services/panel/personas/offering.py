@@ -48,8 +48,18 @@ _PATIENCE = {
 _BARGE_IN = [
     Choice("stop", "Stop at once", "It falls silent as soon as the caller speaks."),
     Choice(
+        "finish", "Finish the sentence",
+        "It speaks its sentence to the end, then listens; what was said meanwhile is answered.",
+    ),
+    Choice(
+        "ignore", "Ignore noises and \u201cmhm\u201d",
+        "It goes on until it recognises words that want an answer, such as \u201cwait\u201d or "
+        "\u201cno\u201d: about half a second later than at once.",
+    ),
+    Choice(
         "resume", "Stop, and go on after a false alarm",
-        "It falls silent too, and goes on if it was only a cough or a noise.",
+        "It falls silent at once; if it was only a noise or an \u201cmhm\u201d, it goes on where "
+        "it stopped.",
     ),
 ]  # fmt: skip
 
@@ -86,7 +96,8 @@ def offer(settings: Settings, persona: Persona) -> Offer:
             Choice(
                 name,
                 _PATIENCE[name],
-                f"A pause of {delays.min_s:g} to {delays.max_s:g} s ends the turn.",
+                f"A pause of {delays.min_s:g} to {delays.max_s:g} s ends the turn, "
+                "a longer one if the words break off.",
             )
             for name, delays in ENDPOINTING.items()
         ],

@@ -168,7 +168,13 @@ export class Call {
       .on(RoomEvent.ConnectionStateChanged, refresh)
       .on(RoomEvent.Disconnected, (reason) => this.#disconnected(reason));
     receiveTranscript(this.#room, this.transcript, () => this.events.transcript());
-    receiveTurns(this.#room, (turn) => this.events.turn(turn));
+    receiveTurns(this.#room, (turn) => {
+      if (turn.cut !== undefined) {
+        this.transcript.cut(turn.cut);
+        this.events.transcript();
+      }
+      this.events.turn(turn);
+    });
     receiveNotices(this.#room, (notice) => {
       this.#notices.shown(notice.code);
       this.events.problem(notice);

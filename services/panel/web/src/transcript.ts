@@ -49,6 +49,17 @@ export class Transcript {
     this.#line("agent", segment).final = true;
   }
 
+  /**
+   * The agent was cut short, and `heard` is what reached the caller: the box knows better than the
+   * pieces, which come a little before their sound.
+   */
+  cut(heard: string): void {
+    const fits = ({ speaker, text }: Line): boolean =>
+      speaker === "agent" && text.trim() !== "" && sameBeginning(text.trim(), heard.trim());
+    const said = heard.trim() === "" ? undefined : [...this.#lines].reverse().find(fits);
+    if (said) said.text = heard;
+  }
+
   /** The caller typed this. */
   typed(text: string): void {
     this.#typed += 1;
@@ -67,4 +78,8 @@ export class Transcript {
     }
     return line;
   }
+}
+
+function sameBeginning(one: string, other: string): boolean {
+  return one.startsWith(other) || other.startsWith(one);
 }

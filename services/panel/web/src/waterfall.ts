@@ -18,6 +18,8 @@ export interface TurnTimes {
   turn: number;
   /** When each stage ended, in ms after the caller's last sound; null: it did not happen. */
   ms: Partial<Record<Stage, number | null>>;
+  /** What was heard of an answer that was cut short; left out of all others. */
+  cut?: string;
 }
 
 export interface Bar {
@@ -54,14 +56,22 @@ export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(2)} s`;
 }
 
+/** A turn as the box tells it; undefined: it is none. */
+export function turnOf(text: string): TurnTimes | undefined {
+  const told = JSON.parse(text) as Partial<TurnTimes> & { agent_text?: unknown; interrupted?: unknown };
+  const { turn, ms, agent_text: heard, interrupted } = told;
+  if (typeof turn !== "number" || typeof ms !== "object" || ms === null) return undefined;
+  return interrupted === true && typeof heard === "string" ? { turn, ms, cut: heard } : { turn, ms };
+}
+
 /** Hand on the times of each finished turn. */
 export function receiveTurns(room: Room, finished: (turn: TurnTimes) => void): void {
   room.registerTextStreamHandler("appliance.turn", (reader) => {
     reader
       .readAll()
       .then((text) => {
-        const { turn, ms } = JSON.parse(text) as Partial<TurnTimes>;
-        if (typeof turn === "number" && typeof ms === "object" && ms !== null) finished({ turn, ms });
+        const told = turnOf(text);
+        if (told) finished(told);
       })
       // Broken off by a dying agent: the turn has no times then.
       .catch(() => undefined);

@@ -73,3 +73,20 @@ test("each typed message is a line of its own", () => {
   assert.deepEqual(shown(transcript), ["you: Hello", "you: Hello"]);
   assert.ok(transcript.lines.every((line) => line.typed));
 });
+
+test("an answer that was cut short reads as it was heard", () => {
+  const transcript = new Transcript();
+  transcript.spoken("a1", "The capital of Italy is");
+  transcript.spokenEnd("a1");
+  transcript.heard("s1", "Wait.", true, 1);
+  transcript.cut("The capital of Italy");
+  assert.deepEqual(shown(transcript), ["agent: The capital of Italy", "you: Wait."]);
+});
+
+test("a cut that belongs to no line changes none", () => {
+  const transcript = new Transcript();
+  transcript.spoken("a1", "The capital of Italy is Rome.");
+  transcript.cut("");
+  transcript.cut("Something else");
+  assert.deepEqual(shown(transcript), ["agent…: The capital of Italy is Rome."]);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bars, seconds, waited } from "../src/waterfall";
+import { bars, seconds, turnOf, waited } from "../src/waterfall";
 
 test("each stage's bar begins where the one before it ended", () => {
   const found = bars({ transcript: 300, end_of_turn: 420, first_token: 500, first_clause: 700, first_sound: 900 });
@@ -47,4 +47,12 @@ test("what is not a number is left out", () => {
 test("the wait is the time to the first sound", () => {
   assert.equal(waited({ first_sound: 930 }), 930);
   assert.equal(seconds(930), "0.93 s");
+});
+
+test("only a turn that was cut short tells what was heard of it", () => {
+  const ms = { first_sound: 900 };
+  const cut = { turn: 1, ms, agent_text: "The capital of", interrupted: true };
+  assert.deepEqual(turnOf(JSON.stringify(cut)), { turn: 1, ms, cut: "The capital of" });
+  assert.deepEqual(turnOf(JSON.stringify({ ...cut, interrupted: false })), { turn: 1, ms });
+  assert.equal(turnOf(JSON.stringify({ turn: "1", ms })), undefined);
 });

@@ -1,0 +1,179 @@
+"""A caller who speaks over the agent, under each of a persona's manners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.settings import PROJECT_DIR
+from appliance.store import Turn
+from services.agent.overlap import Manner
+from services.agent.voice import RATE_HZ as VOICE_HZ
+from tests.agent_fakes import until
+from tests.agent_stage import PacedLoudspeaker, Stage, next_told
+
+pytestmark = pytest.mark.unit
+
+WAIT = PROJECT_DIR / "tests" / "data" / "questions" / "wait.flac"
+FIRST = "The first sentence of this answer is here. "
+SECOND = "The second sentence of it follows then. "
+THIRD = "The third sentence is the last one."
+# Each sentence takes this long.
+SENTENCE_S = 1.2
+TONE = (8000 * np.sin(np.arange(int(VOICE_HZ * SENTENCE_S)) / 8)).astype(np.int16).tobytes()
+
+
+class Scene:
+    """An agent in the middle of its first sentence, and a caller who says something."""
+
+    def __init__(self, stage: Stage, loudspeaker: PacedLoudspeaker) -> None:
+        self.stage = stage
+        self.loudspeaker = loudspeaker
+        self.session = stage.talk.session
+        self.false_alarms: list[bool] = []
+        self.session.on(
+            "agent_false_interruption", lambda event: self.false_alarms.append(event.resumed)
+        )
+
+    async def begin(self) -> None:
+        self.session.generate_reply(user_input="Tell me everything.")
+        await until(lambda: self.loudspeaker.heard_s >= 0.2)
+
+    async def say(self, words: str, clip: Path = WAIT) -> asyncio.Task[None]:
+        """The recording's voice; the ear takes it for ``words``."""
+        self.stage.stt.text = words
+        return asyncio.create_task(self.stage.mouth.speak(clip))
+
+    async def turn_ends(self) -> Turn:
+        """The agent's first answer is over and written."""
+        await next_told(self.stage, "appliance.turn")
+        return self.turns[0]
+
+    @property
+    def turns(self) -> list[Turn]:
+        return self.stage.store.turns.list(self.stage.call.id)
+
+    def asked_last(self) -> list[tuple[str, str]]:
+        """What the model was shown at its last request: role and text."""
+        return [
+            (message["role"], message["content"])
+            for message in self.stage.llm.bodies[-1]["messages"]
+            if message["role"] != "system"
+        ]
+
+
+@asynccontextmanager
+async def scene_of(tmp_path: Path, manner: Manner) -> AsyncIterator[Scene]:
+    loudspeaker = PacedLoudspeaker()
+    stage = Stage(tmp_path, manner, loudspeaker)
+    stage.llm.words = (FIRST, SECOND, THIRD)
+    stage.tts.sound = TONE
+    async with AsyncExitStack() as stack:
+        await stage.start(stack)
+        scene = Scene(stage, loudspeaker)
+        try:
+            await scene.begin()
+            yield scene
+        finally:
+            await stage.stop()
+
+
+async def answered(scene: Scene, question: str) -> None:
+    """The caller's words are answered after what was heard of the answer before."""
+    first = scene.turns[0]
+    await until(lambda: len(scene.stage.llm.bodies) >= 2)
+    assert scene.asked_last() == [
+        ("user", "Tell me everything."),
+        *([("assistant", first.agent_text)] if first.agent_text else []),
+        ("user", question),
+    ]
+
+
+async def test_stop_falls_silent_at_the_voice(tmp_path: Path) -> None:
+    async with scene_of(tmp_path, "stop") as scene:
+        await scene.say("Mm-hmm.")
+        turn = await scene.turn_ends()
+        assert turn.interrupted
+        assert turn.agent_text is not None
+        assert (FIRST + SECOND).startswith(turn.agent_text)
+
+
+async def test_finish_speaks_the_sentence_to_its_end(tmp_path: Path) -> None:
+    async with scene_of(tmp_path, "finish") as scene:
+        await scene.say("Wait, please.")
+        turn = await scene.turn_ends()
+        heard_s = scene.loudspeaker.heard_s
+        assert turn.interrupted
+        assert turn.agent_text in (FIRST.strip(), (FIRST + SECOND).strip())
+        sentences = 1 if turn.agent_text == FIRST.strip() else 2
+        assert heard_s == pytest.approx(sentences * SENTENCE_S, abs=0.15)
+        await answered(scene, "Wait, please.")
+
+
+async def test_finish_goes_on_after_a_noise(tmp_path: Path) -> None:
+    async with scene_of(tmp_path, "finish") as scene:
+        await scene.say("")
+        turn = await scene.turn_ends()
+        assert not turn.interrupted
+        assert turn.agent_text == FIRST + SECOND + THIRD
+        assert scene.loudspeaker.heard_s >= 3 * SENTENCE_S
+        assert len(scene.turns) == 1
+
+
+@pytest.mark.parametrize("words", ["", "Mm-hmm.", "Yeah, okay."])
+async def test_ignore_goes_on_through_sounds(tmp_path: Path, words: str) -> None:
+    async with scene_of(tmp_path, "ignore") as scene:
+        await scene.say(words)
+        turn = await scene.turn_ends()
+        assert not turn.interrupted
+        assert turn.agent_text == FIRST + SECOND + THIRD
+        assert scene.loudspeaker.heard_s == pytest.approx(3 * SENTENCE_S, abs=0.1)
+        assert len(scene.turns) == 1
+        assert len(scene.stage.llm.bodies) == 1
+
+
+async def test_ignore_stops_at_words(tmp_path: Path) -> None:
+    async with scene_of(tmp_path, "ignore") as scene:
+        await scene.say("Stop.")
+        turn = await scene.turn_ends()
+        assert turn.interrupted
+        assert turn.agent_text is not None
+        assert (FIRST + SECOND + THIRD).startswith(turn.agent_text)
+        await answered(scene, "Stop.")
+
+
+@pytest.mark.parametrize("words", ["", "Mm-hmm."])
+async def test_resume_goes_on_where_it_stopped(tmp_path: Path, words: str) -> None:
+    async with scene_of(tmp_path, "resume") as scene:
+        await scene.say(words)
+        await until(lambda: scene.session.agent_state == "listening")
+        stopped_s = scene.loudspeaker.heard_s
+        assert stopped_s < SENTENCE_S * 2
+        turn = await scene.turn_ends()
+        # A recording with a pause in it is two noises.
+        alarms = len(scene.false_alarms)
+        assert scene.false_alarms == [True] * alarms
+        assert alarms
+        assert not turn.interrupted
+        assert turn.agent_text == FIRST + SECOND + THIRD
+        # Nothing is lost; a syllable may be said twice.
+        assert 3 * SENTENCE_S <= scene.loudspeaker.heard_s <= 3 * SENTENCE_S + 0.2 * alarms
+        assert len(scene.turns) == 1
+        assert scene.stage.told.empty()
+
+
+async def test_resume_stays_silent_for_words(tmp_path: Path) -> None:
+    async with scene_of(tmp_path, "resume") as scene:
+        await scene.say("Wait, please.")
+        turn = await scene.turn_ends()
+        assert turn.interrupted
+        assert scene.false_alarms == []
+        assert turn.agent_text is not None
+        assert (FIRST + SECOND).startswith(turn.agent_text)
+        assert scene.loudspeaker.heard_s < 2 * SENTENCE_S
+        await answered(scene, "Wait, please.")
