@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    # Also when it is ended from outside, the server that is being asked goes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     file = Catalogue(load_settings()).installed("llm", MODEL).files["model"]
     result: dict[str, Any] = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "model": MODEL,

@@ -286,7 +286,7 @@ def test_a_step_that_raises_ends_who_was_in_it_and_nobody_else(desk: Desk) -> No
 def test_one_that_cannot_even_begin_is_told(desk: Desk) -> None:
     longer_than_the_window = list(range(WINDOW + 1))
     assert isinstance(desk.answer([*longer_than_the_window, 1])[-1], ApplianceError)
-    strange = Asked(np.array(["x"]), 3)  # type: ignore[arg-type]
+    strange = Asked(np.array(["x"]), 3)
     desk.decoder.submit(strange)
     assert isinstance(rest(strange)[-1], ApplianceError | Done)
     assert words(desk.answer([1, 2])) == [3, 4, 5]
