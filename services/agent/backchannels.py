@@ -8,8 +8,8 @@ import re
 _SOUNDS = frozenset({
     "ach", "achoo", "ah", "aha", "ahem", "ahm", "argh", "au", "aw", "eh", "ehe", "ehm", "em",
     "er", "erm", "grh", "ha", "hah", "he", "heh", "hi", "hic", "hm", "hmh", "ho", "hohum", "hu",
-    "huh", "m", "mh", "mhm", "mhmh", "oh", "ohm", "oho", "oi", "ou", "ow", "oy", "pf", "pfh",
-    "pft", "phew", "psst", "ts", "tsk", "ugh", "uh", "uhm", "uhu", "uhuh", "um", "umh",
+    "huh", "hum", "m", "mh", "mhm", "mhmh", "oh", "ohm", "oho", "oi", "ou", "ow", "oy", "pf", "pfh",
+    "pft", "phew", "psst", "ts", "tsk", "ugh", "uh", "uhm", "uhu", "uhuh", "uhum", "um", "umh",
 })  # fmt: skip
 _LAUGH = re.compile(r"[bmw]{0,2}[haeiou]{3,}")
 _SIGN = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|<[^>]*>|\u266a[^\u266a]*\u266a?")

@@ -67,6 +67,7 @@ class Overlap:
         self._voice: asyncio.TimerHandle | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._spoken_over_at_s: float | None = None
+        self._first_look = False
         self._heard_words = asyncio.Event()
         self._silent = asyncio.Event()
         session.on("user_state_changed", self._on_user_state)
@@ -100,8 +101,13 @@ class Overlap:
             return True
         text = event.alternatives[0].text
         if not wants_the_floor(text, self._language):
+            self._first_look = False
             if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                 log.info("backchannel_passed_over", manner=self._manner)
+            return False
+        if event.type == stt.SpeechEventType.INTERIM_TRANSCRIPT and not self._first_look:
+            # The beginning of a sound can read like a word; what follows tells.
+            self._first_look = True
             return False
         if self._manner != "finish":
             await self._interrupt(speech)
@@ -132,6 +138,8 @@ class Overlap:
             await asyncio.wait([self._finishing])
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._first_look = False
         if self._manner != "finish":
             return
         if event.new_state == "speaking":

@@ -16,6 +16,8 @@ from livekit.agents.voice import io
 from services.agent.heard import Piece, heard_of, sentence_end_after
 
 _STEP_S = 0.05
+# A sentence ends in a breath; one that is stopped late lets the next one's first sound out.
+_BREATH_S = 0.06
 # Going on in the middle of a sound is hard to understand: a syllable is said again.
 _TAKE_UP_S = 0.15
 
@@ -107,7 +109,7 @@ class Playout(io.AudioOutput):
         now, since = self._now, self.position_s if at_s is None else at_s
         while now is not None and self._now is now and not now.cut:
             end = sentence_end_after(self._pieces(now), since, now.length_s if now.ended else None)
-            wait_s = None if end is None else end - self.position_s
+            wait_s = None if end is None else end - _BREATH_S - self.position_s
             if wait_s is not None and wait_s <= 0:
                 return
             self._changed.clear()

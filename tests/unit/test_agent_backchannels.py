@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize(
     "text",
     [
-        "", ".", "Mm-hmm.", "Mmm.", "Mhm", "Uh-huh.", "Uh huh, uh huh.", "Hmmm...", "Uhhh", "Um, um.", "Er...",
+        "", ".", "Mm-hmm.", "Mmm.", "Mhm", "Uh-huh.", "Uh-hum.", "Uhum", "Uh huh, uh huh.", "Hmmm...", "Uhhh", "Um, um.", "Er...",
         "Ah.", "Oh!", "Ha ha ha ha ha!", "Hahaha", "Hehehe.", "Bwahaha", "Hah" * 40, "(laughing)", "[coughs]", "*sigh*", "♪♪",
         "Yeah.", "Yes, yes.", "Okay.", "OK", "Right.", "I see.", "Uh, okay, I see.", "All right.", "Got it.",
         "Thank you.", "Mm-hmm, yeah.", "Of course.", "That\u2019s right.",

@@ -54,7 +54,7 @@ _BARGE_IN = [
     Choice(
         "ignore", "Ignore noises and \u201cmhm\u201d",
         "It goes on until it recognises words that want an answer, such as \u201cwait\u201d or "
-        "\u201cno\u201d: about half a second later than at once.",
+        "\u201cno\u201d, which takes a moment longer.",
     ),
     Choice(
         "resume", "Stop, and go on after a false alarm",
