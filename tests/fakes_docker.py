@@ -66,6 +66,7 @@ case "$1 ${2:-}" in
     ended before-tag
     cp "$(image "$2")" "$state/tagged" && mv "$state/tagged" "$(image "$3")"
     ;;
+  "volume inspect") [ -e "$state/imported.tar" ] ;;
   "create "*) echo container ;;
   "cp "*)
     case "$2" in

@@ -58,25 +58,37 @@ main() {
 }
 
 place() { # bundle, folder, who signed it if it was told: the files of the box's folder
-  local into=$2 ROOT=$2 old there
+  local into=$2 ROOT=$2 old there item
   [ ! -e "$into/.git" ] || die "$into is a copy of Earshot's sources: choose another folder with --into."
   [ ! -e "$into/.update" ] ||
     die "An update in $into was not finished: run $into/scripts/appliance update --roll-back first."
   old=$(value_in EARSHOT_IMAGE "" "$into/.env")
   there=$(image_mark "$tag")
-  if [ -n "$old" ] && { [ "$old" != "$tag" ] || [ "${there:-$mark}" != "$mark" ]; }; then
+  if [ -z "$old" ]; then
+    # What is somebody's own is neither replaced nor deleted.
+    for item in "${PLACED[@]}" .new .old; do
+      if [ -e "$into/$item" ] || [ -L "$into/$item" ]; then
+        die "$into/$item is there already and is not Earshot's: choose another folder with --into."
+      fi
+    done
+  elif { [ "$old" != "$tag" ] || [ "${there:-$mark}" != "$mark" ]; } && ever_loaded "$old"; then
     die "Earshot is installed in $into already ($old): run $into/scripts/appliance update $1"
   fi
+  # Says from now on whose the files are, also if this is cut off.
+  keep_setting EARSHOT_IMAGE "$tag" || die "$into/.env cannot be written."
   rm -rf -- "$into/.new" "$into/.old"
   mkdir -- "$into/.new" "$into/.old"
   copy_placed "$checked" "$into/.new" || die "The files could not be copied to $into: is its disk full?"
   swap_placed "$into/.new" "$into/.old" || die "The files in $into could not be replaced."
   rm -rf -- "$into/.new" "$into/.old"
-  keep_setting EARSHOT_IMAGE "$tag"
   [ -n "$(value_in COMPOSE_FILE "" "$into/.env")" ] || keep_setting COMPOSE_FILE "$(compose_files "$accel")"
   if [ -n "$3" ] || ! [ -f "$into/$SIGNER" ]; then
     printf '%s\n' "$signed_by" >"$into/$SIGNER"
   fi
+}
+
+ever_loaded() { # image: whether an installation came further than looking at the machine
+  docker image inspect "$1" >/dev/null 2>&1 || docker volume inspect "$(data_volume)" >/dev/null 2>&1
 }
 
 main "$@"; exit

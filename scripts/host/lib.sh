@@ -13,16 +13,20 @@ at_least() { # have, need: both dotted numbers
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-# The last value that a file of lines name=value gives, without quotes and carriage return.
+# The last value that a file of lines name=value gives, without quotes, comment and carriage return.
 value_in() { # name, what it is otherwise, file
   local line value=""
   if [ -f "$3" ]; then
     while IFS= read -r line || [ -n "$line" ]; do
+      line=${line#"${line%%[![:space:]]*}"}
+      line=${line#export }
       if [ "${line%%=*}" = "$1" ]; then value=${line#*=}; fi
     done <"$3"
-    value=${value%$'\r'}
-    value=${value#[\"\']}
-    value=${value%[\"\']}
+    # As compose reads it.
+    case $value in
+      [\"\']*) value=${value:1} && value=${value%%[\"\']*} ;;
+      *) value=${value%%[[:space:]]#*} && value=${value%"${value##*[![:space:]]}"} ;;
+    esac
   fi
   printf '%s' "${value:-$2}"
 }

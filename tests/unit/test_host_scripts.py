@@ -116,6 +116,34 @@ def test_what_compose_complains_of_is_shown(host: Host) -> None:
     )
 
 
+def test_a_stop_that_is_asked_for_more_than_it_does_stops_nothing(host: Host) -> None:
+    assert host.run("down", "--help").returncode == 0
+    done = host.run("down", "--volumes")
+    assert done.returncode == 2
+    assert "docker compose down --volumes" in done.stderr
+    assert host.asked == []
+
+
+def test_a_call_without_sound_leaves_the_file_that_was_there(host: Host, tmp_path: Path) -> None:
+    host.start()
+    host.program("docker", DOCKER.replace('cat "*) echo "the answer"', 'cat "*) exit 1'))
+    out = tmp_path / "mine.wav"
+    out.write_text("mine")
+    assert host.run("call", "nosuch.flac", "--out", out, ANSWER="2").returncode == 2
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("given", [("--out",), ("--out=",), ("--out", "/nowhere/a.wav")])
+def test_a_sound_that_cannot_be_kept_is_said_before_the_call(
+    host: Host, given: tuple[str, ...]
+) -> None:
+    host.start()
+    done = host.run("call", "a.flac", *given)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not any("appliance call" in asked for asked in host.asked)
+
+
 def test_up_and_down_are_composes(host: Host) -> None:
     assert host.run("run", "--detach").returncode == 0
     assert host.run("run").returncode == 0
@@ -305,6 +333,27 @@ def test_what_has_to_be_built_needs_more_room(host: Host) -> None:
     (host.root / "manifest.json").touch()
     assert lines(host.run("preflight", "--cpu", FREE_MB="3000"))["disk"].startswith("ok")
     assert lines(host.run("preflight", "--cpu", FREE_MB="2999"))["disk"].startswith("NO")
+
+
+@pytest.mark.parametrize("port", ["abc", "70000", "0", "80 80"])
+def test_what_is_no_port_is_named(host: Host, port: str) -> None:
+    (host.root / ".env").write_text(f"APPLIANCE_FRONT__HTTP_PORT={port}\n")
+    done = host.run("preflight")
+    assert done.returncode == 1
+    assert f"APPLIANCE_FRONT__HTTP_PORT is {port}, and a port is a number" in done.stdout
+    assert "printf" not in done.stderr
+
+
+def test_settings_are_read_as_compose_reads_them(host: Host) -> None:
+    (host.root / ".env").write_text(
+        "  export COMPOSE_PROJECT_NAME='second # one'  # ours\r\nEARSHOT_IMAGE=a:1 # old\n"
+    )
+    library = host.root / "scripts/host/lib.sh"
+    done = subprocess.run(
+        ["bash", "-c", f'. {library}; project_name; echo; setting EARSHOT_IMAGE ""'],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "second # one\na:1"
 
 
 @pytest.mark.parametrize("name", ["APPLIANCE_LIVEKIT__PORT", "APPLIANCE_AGENT__HEALTH_PORT"])

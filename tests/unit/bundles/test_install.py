@@ -104,3 +104,27 @@ def test_sources_are_not_installed_over(bundle: Made, docker: Docker, tmp_path: 
     done = install(bundle, docker, tmp_path / "box")
     assert "sources" in done.stderr
     assert not any(call.startswith("load") for call in docker.calls)
+
+
+@pytest.mark.parametrize("name", ["docs/precious.txt", "README.md", ".old/precious"])
+def test_what_is_somebodys_own_is_not_installed_over(
+    bundle: Made, docker: Docker, tmp_path: Path, name: str
+) -> None:
+    theirs = tmp_path / "box" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("dear")
+    done = install(bundle, docker, tmp_path / "box")
+    assert done.returncode == 1
+    assert "not Earshot's" in done.stderr
+    assert theirs.read_text() == "dear"
+    assert not (tmp_path / "box/docker-compose.yml").exists()
+
+
+def test_a_first_try_that_loaded_nothing_does_not_keep_a_newer_bundle_out(
+    bundle: Made, docker: Docker, tmp_path: Path
+) -> None:
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box/.env").write_text("EARSHOT_IMAGE=earshot:never\n")
+    done = install(bundle, docker, tmp_path / "box")
+    assert done.returncode == 0, done.stderr
+    assert f"EARSHOT_IMAGE={TAG}" in (tmp_path / "box/.env").read_text()
