@@ -259,7 +259,9 @@ def call_at_terminal(docker: Docker, answer: str, *command: str | Path) -> tuple
 def _environment(docker: Docker) -> dict[str, str]:
     left_out = ("EARSHOT_IMAGE", "COMPOSE_FILE", "EARSHOT_COMPOSE")
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**kept, "PATH": f"{docker.folder}:{kept['PATH']}", "LC_ALL": "C"}
+    # A script that a test kills leaves its folder behind.
+    ours = {"TMPDIR": str(docker.state), "PATH": f"{docker.folder}:{kept['PATH']}", "LC_ALL": "C"}
+    return {**kept, **ours}
 
 
 def _program(path: Path, text: str) -> None:

@@ -20,7 +20,8 @@ def look(settings: Settings) -> Finding:
     if aside := sorted(settings.data_dir.glob("before-restore-*")):
         return warn(
             f"What was there before a restore is still in {aside[0]}: calls that nothing deletes.",
-            f"Delete it when all is well: `rm -r {aside[0]}`.",
+            f"Delete it when all is well: `rm -r {aside[0]}` (in Docker after "
+            "`docker compose run --rm -T --no-deps earshot`).",
         )
     if not settings.backup.recipient:
         return warn(

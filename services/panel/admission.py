@@ -210,7 +210,10 @@ class Queue:
         if error is not None:
             log.warning("calls_not_counted", error=type(error).__name__)
         elif not counting.cancelled():
-            self._open, self._counted_at = counting.result(), self._clock()
+            # A seat that is being taken may be in the store already, and is added when it is taken.
+            # Too low a count lets somebody ask the store; too high a one would refuse a free seat.
+            self._open = max(0, counting.result() - self._being_taken)
+            self._counted_at = self._clock()
 
     def _drop_the_gone(self) -> None:
         now = self._clock()

@@ -244,3 +244,18 @@ async def test_a_thousand_tokens_that_nobody_uses_block_nothing(tmp_path: Path) 
         assert {one.reason for one in panel.store.sessions.list(500)} == {"never joined"}
         assert (await panel.desk.queue.line())["open"] == 0
         assert panel.rooms.rooms == {}
+
+
+async def test_a_seat_that_is_being_taken_is_not_counted_twice() -> None:
+    clock = ManualClock()
+    calls: list[str] = []
+    queue = Queue(2, lambda: len(calls), clock)
+    async with queue.seat(None):
+        # Written already, and somebody counts before its taker is back.
+        calls.append("first")
+        clock.now += 1
+        await queue.line()
+    async with queue.seat(None):
+        calls.append("second")
+    with pytest.raises(admission.BoxFull):
+        await queue.refuse_if_full(None)
