@@ -148,7 +148,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def next_told(stage: Stage, topic: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (told := await stage.told.get())[0] != topic:
             pass
     return told[1]

@@ -32,7 +32,7 @@ def test_the_most_urgent_waiter_goes_first_and_equals_in_order() -> None:
             until(functools.partial(_has_waiting, turnstile, number))
         assert order == []
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert order == ["first live", "second live", "speculative", "interim"]
 
 
