@@ -14,7 +14,7 @@ from livekit import rtc
 from livekit.agents import vad
 from multidict import CIMultiDictProxy
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 Handler = Callable[[web.Request], Any]
 
 

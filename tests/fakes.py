@@ -16,7 +16,7 @@ from appliance.status import BoxStatus
 from appliance.supervision import MARK, members
 from tests.waiting import until
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class Script:

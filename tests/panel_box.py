@@ -45,7 +45,7 @@ class Box:
         self._front: subprocess.Popen[bytes] | None = None
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(settings.socket("panel"))),
-            base_url=settings.front_url, headers=self.auth, timeout=10,
+            base_url=settings.front_url, headers=self.auth, timeout=30,
         )  # fmt: skip
         keys = livekit_keys(settings)
         self.session = aiohttp.ClientSession(trust_env=False)
@@ -71,7 +71,7 @@ class Box:
             except aiohttp.ClientError:
                 return False
 
-        await eventually(answers, 15, "livekit-server")
+        await eventually(answers, what="livekit-server")
 
     async def start_panel(self) -> None:
         """Start it and wait until it answers."""
@@ -100,7 +100,7 @@ class Box:
             except aiohttp.ClientError:
                 return False
 
-        await eventually(answers, 20, "the front door")
+        await eventually(answers, what="the front door")
 
     @property
     def panel_pid(self) -> int:
@@ -120,7 +120,7 @@ class Box:
         """SIGTERM, and the exit status."""
         assert self._panel is not None
         self._panel.terminate()
-        return self._panel.wait(10)
+        return self._panel.wait(45)
 
     async def open(self) -> dict[str, Any]:
         """Open a call."""
@@ -136,9 +136,13 @@ class Box:
 
     async def dispatches(self, room: str) -> list[dict[str, Any]]:
         """What our agents were told that were sent to this room."""
+        return [json.loads(one.metadata) for one in await self.sent(room)]
+
+    async def sent(self, room: str) -> list[api.AgentDispatch]:
+        """Our agents that were sent to this room, as livekit-server keeps them."""
         found = await self.livekit.agent_dispatch.list_dispatch(room)
         # A room without agents has one for workers without a name, of which there are none.
-        return [json.loads(one.metadata) for one in found if one.agent_name == "appliance"]
+        return [one for one in found if one.agent_name == "appliance"]
 
     async def close(self) -> None:
         """End both."""
@@ -162,7 +166,7 @@ class Box:
     def _kill(self, process: subprocess.Popen[bytes] | None) -> None:
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(30)
 
 
 @asynccontextmanager

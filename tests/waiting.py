@@ -11,7 +11,7 @@ _PAUSE_S = 0.005
 
 def until(
     condition: Callable[[], object],
-    within_s: float = 15.0,
+    within_s: float = 30.0,
     what: str = "it",
     pause_s: float = _PAUSE_S,
 ) -> None:
@@ -23,7 +23,7 @@ def until(
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[object]], within_s: float = 15.0, what: str = "it"
+    condition: Callable[[], Awaitable[object]], within_s: float = 30.0, what: str = "it"
 ) -> None:
     """The same for conditions that must be awaited."""
     deadline = time.monotonic() + within_s

@@ -55,18 +55,24 @@ def wants_the_floor(text: str, language: str) -> bool:
         language: ISO 639 code; where it is not one of those with a list, only sounds and "ok"
             count as saying nothing.
     """
+    return bool(telling_words(text, language))
+
+
+def telling_words(text: str, language: str) -> frozenset[str]:
+    """The words with which somebody who speaks over another says something; arguments as above."""
     known = _KNOWN.get(language[:2].lower(), _ELSEWHERE)
     words = _tokens(text)
-    if sum(not _is_sound(word) for word in words) > _LONGEST:
-        return True
-    at = 0
+    spoken = [word for word in words if not _is_sound(word)]
+    if len(spoken) > _LONGEST:
+        return frozenset(spoken)
+    telling, at = set[str](), 0
     while at < len(words):
         # A word of a phrase may read like a sound: "ach so", "ho capito".
         longest = next((n for n in range(_LONGEST, 0, -1) if tuple(words[at : at + n]) in known), 0)
         if not longest and not _is_sound(words[at]):
-            return True
+            telling.add(words[at])
         at += longest or 1
-    return False
+    return frozenset(telling)
 
 
 def _is_sound(token: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import time
 import wave
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from livekit.agents import (
 from appliance import logs
 from services.agent.speculation import Speculation
 from services.agent.upstream import Priority, SupersededWork, Upstream
-from services.agent.utterance import RATE_HZ, Utterance
+from services.agent.utterance import NOTHING, RATE_HZ, Heard, Utterance
 
 log = logs.get(__name__)
 
@@ -89,8 +90,8 @@ class Ear(stt.STT[Literal["error"]]):
         """Who listens."""
         return "earshot-stt"
 
-    async def transcribe(self, pcm: bytes, priority: Priority) -> str | None:
-        """The words in 16 kHz mono s16le sound; "" if there are none.
+    async def transcribe(self, pcm: bytes, priority: Priority) -> Heard | None:
+        """The words in 16 kHz mono s16le sound.
 
         Returns:
             None if the service gave the work up for somebody else's live request.
@@ -111,10 +112,12 @@ class Ear(stt.STT[Literal["error"]]):
                 silence_s=_LEAST_WAIT_S + seconds / 4,
                 data=form,
             ) as answer:
-                return str((await answer.json())["text"]).strip()
+                told = await answer.json()
+                # Ours tells how sure it is; another maker's may not.
+                return Heard(str(told["text"]).strip(), math.exp(told.get("avg_logprob") or 0.0))
         except SupersededWork:
             return None
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise APIError("the stt service answered without a text") from error
 
     async def _recognize_impl(
@@ -125,12 +128,14 @@ class Ear(stt.STT[Literal["error"]]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> stt.SpeechEvent:
         frame = rtc.combine_audio_frames(buffer)
-        text = await self.transcribe(frame.data.tobytes(), "live")
-        return self.event(stt.SpeechEventType.FINAL_TRANSCRIPT, text or "")
+        heard = await self.transcribe(frame.data.tobytes(), "live")
+        return self.event(stt.SpeechEventType.FINAL_TRANSCRIPT, heard or NOTHING)
 
-    def event(self, kind: stt.SpeechEventType, text: str) -> stt.SpeechEvent:
+    def event(self, kind: stt.SpeechEventType, heard: Heard) -> stt.SpeechEvent:
         """A transcript as the framework takes it."""
-        spoken = stt.SpeechData(language=self.language, text=text)
+        spoken = stt.SpeechData(
+            language=self.language, text=heard.text, confidence=heard.confidence
+        )
         return stt.SpeechEvent(type=kind, alternatives=[spoken])
 
     def stream(
@@ -211,11 +216,11 @@ class _Listening(stt.RecognizeStream):
     ) -> None:
         """Give out the final text, after the finals of earlier utterances."""
         try:
-            text = await utterance.text()
+            heard = await utterance.heard()
             if before is not None:
                 await asyncio.wait([before])
-            if text:
-                self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, text)
+            if heard.text:
+                self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, heard)
             else:
                 self._ear.events.on_unheard(voiced_s)
         except APIError as error:
@@ -231,9 +236,9 @@ class _Listening(stt.RecognizeStream):
             if self._utterance is None and self._last_final is asyncio.current_task():
                 self._ear.settled.set()
 
-    def _tell(self, kind: stt.SpeechEventType, text: str) -> None:
+    def _tell(self, kind: stt.SpeechEventType, heard: Heard) -> None:
         if not self._event_ch.closed:
-            self._event_ch.send_nowait(self._ear.event(kind, text))
+            self._event_ch.send_nowait(self._ear.event(kind, heard))
 
 
 def _wav(pcm: bytes) -> bytes:

@@ -12,7 +12,7 @@ from livekit.agents.voice import UserStateChangedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
 from appliance import logs
-from services.agent.backchannels import wants_the_floor
+from services.agent.backchannels import telling_words
 from services.agent.playout import Playout
 
 log = logs.get(__name__)
@@ -24,6 +24,8 @@ NEVER_S = 86_400.0
 _WRITTEN_DOWN_S = 0.5
 # The words of a speech are told with its end, or this much later.
 _LAST_WORDS_S = 0.25
+# Words that were heard but once are believed from this probability of a token on.
+_SURE = 0.5
 _WORDS = (
     stt.SpeechEventType.INTERIM_TRANSCRIPT,
     stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
@@ -67,7 +69,7 @@ class Overlap:
         self._voice: asyncio.TimerHandle | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._spoken_over_at_s: float | None = None
-        self._first_look = False
+        self._looks: frozenset[str] = frozenset()
         self._heard_words = asyncio.Event()
         self._silent = asyncio.Event()
         session.on("user_state_changed", self._on_user_state)
@@ -99,15 +101,9 @@ class Overlap:
         speech = self._spoken_over()
         if speech is None:
             return True
-        text = event.alternatives[0].text
-        if not wants_the_floor(text, self._language):
-            self._first_look = False
+        if not self._is_believed(event):
             if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                 log.info("backchannel_passed_over", manner=self._manner)
-            return False
-        if event.type == stt.SpeechEventType.INTERIM_TRANSCRIPT and not self._first_look:
-            # The beginning of a sound can read like a word; what follows tells.
-            self._first_look = True
             return False
         if self._manner != "finish":
             await self._interrupt(speech)
@@ -117,6 +113,20 @@ class Overlap:
             # Told of the words, the session would stop in the middle of the sentence.
             await self._sentence_ends(speech)
         return event.type != stt.SpeechEventType.PREFLIGHT_TRANSCRIPT
+
+    def _is_believed(self, event: stt.SpeechEvent) -> bool:
+        """Whether words that want the floor were heard in it.
+
+        A sound reads like a word now and then, but not like the same one in two looks at it.
+        """
+        said = event.alternatives[0]
+        words = telling_words(said.text, self._language)
+        if words & self._looks:
+            return True
+        if event.type == stt.SpeechEventType.INTERIM_TRANSCRIPT:
+            self._looks = words
+            return False
+        return bool(words) and said.confidence >= _SURE
 
     def _spoken_over(self) -> SpeechHandle | None:
         """The answer being spoken, if the manner is one that judges."""
@@ -139,7 +149,7 @@ class Overlap:
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
-            self._first_look = False
+            self._looks = frozenset()
         if self._manner != "finish":
             return
         if event.new_state == "speaking":

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from livekit.agents import APIError, stt, vad
@@ -33,7 +34,22 @@ _LONGEST_PARTIAL_S = 25.0
 # Four times the last one's cost, so that partials never take more than a fifth of the service.
 _PARTIAL_REST = 4.0
 
-Teller = Callable[[stt.SpeechEventType, str], None]
+
+@dataclass(frozen=True)
+class Heard:
+    """What the stt service made of a sound.
+
+    Attributes:
+        text: empty if there are no words.
+        confidence: geometric mean of the tokens' probabilities; 1 if the service does not tell.
+    """
+
+    text: str
+    confidence: float = 1.0
+
+
+NOTHING = Heard("")
+Teller = Callable[[stt.SpeechEventType, Heard], None]
 
 
 class Utterance:
@@ -54,7 +70,7 @@ class Utterance:
         self.voiced_s = 0.0 if goes_on else math.inf
         self._tell = tell
         self._pcm = bytearray()
-        self._guess: asyncio.Task[str | None] | None = None
+        self._guess: asyncio.Task[Heard | None] | None = None
         self._partial: asyncio.Task[None] | None = None
         self._every_s = _HURRIED_PARTIAL_EVERY_S if ear.is_hurried() else _PARTIAL_EVERY_S
         self._next_partial = time.monotonic() + self._every_s
@@ -90,15 +106,15 @@ class Utterance:
             speculation.begin("transcript")
             self._guess = asyncio.create_task(self._ask_guess(), name="listening.guess")
 
-    async def text(self) -> str:
-        """The final text: the guess if it held, else a new live request; "" if nobody spoke.
+    async def heard(self) -> Heard:
+        """What is final: the guess if it held, else a new live request; nothing if nobody spoke.
 
         Raises:
             APIError: the service failed.
         """
         self._drop_partial()
         if not self.voiced_s:
-            return ""
+            return NOTHING
         try:
             guess = await self._guess if self._guess is not None else None
         except APIError:
@@ -108,22 +124,22 @@ class Utterance:
             self._ear.events.on_transcript()
         else:
             self._ear.events.speculation.use("transcript")
-        return guess or ""
+        return guess or NOTHING
 
     def drop(self) -> None:
         """Stop all work on it."""
         self._drop_guess()
         self._drop_partial()
 
-    async def _ask_guess(self) -> str | None:
-        text = await self._ear.transcribe(bytes(self._pcm), "speculative")
-        if text:
+    async def _ask_guess(self) -> Heard | None:
+        heard = await self._ear.transcribe(bytes(self._pcm), "speculative")
+        if heard and heard.text:
             self._ear.events.on_transcript()
-            if self._ear.events.speculation.may_answer(text):
-                self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text)
+            if self._ear.events.speculation.may_answer(heard.text):
+                self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, heard)
             else:
-                self._understood(text)
-        return text
+                self._understood(heard)
+        return heard
 
     def _ask_partial(self) -> None:
         if self._partial is not None or time.monotonic() < self._next_partial:
@@ -134,9 +150,9 @@ class Utterance:
     async def _hear_partial(self) -> None:
         began = time.monotonic()
         try:
-            text = await self._ear.transcribe(bytes(self._pcm), "interim")
-            if text:
-                self._understood(text)
+            heard = await self._ear.transcribe(bytes(self._pcm), "interim")
+            if heard and heard.text:
+                self._understood(heard)
         except APIError as error:
             # Nobody waits for a partial; the final will say that something is wrong.
             log.debug("partial_failed", error=type(error).__name__)
@@ -145,9 +161,9 @@ class Utterance:
             self._next_partial = began + max(self._every_s, _PARTIAL_REST * took)
             self._partial = None
 
-    def _understood(self, text: str) -> None:
-        self._tell(stt.SpeechEventType.INTERIM_TRANSCRIPT, text)
-        self._ear.events.on_partial(text)
+    def _understood(self, heard: Heard) -> None:
+        self._tell(stt.SpeechEventType.INTERIM_TRANSCRIPT, heard)
+        self._ear.events.on_partial(heard.text)
 
     def _drop_guess(self) -> None:
         if self._guess is not None:

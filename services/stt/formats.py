@@ -106,6 +106,16 @@ def verbose(transcript: Transcript, manner: Manner, *, words: bool) -> dict[str,
     return body
 
 
+def brief(transcript: Transcript) -> dict[str, Any]:
+    """OpenAI's json, and beside it how sure the model is of all its words."""
+    spoken = [passage for passage in transcript.passages if passage.tokens]
+    if not spoken:
+        return {"text": transcript.text}
+    tokens = sum(len(passage.tokens) for passage in spoken)
+    likely = sum(len(passage.tokens) * passage.avg_logprob for passage in spoken) / tokens
+    return {"text": transcript.text, "avg_logprob": round(likely, 4)}
+
+
 def srt(transcript: Transcript) -> str:
     """SubRip subtitles; empty if nothing was said."""
     return "".join(

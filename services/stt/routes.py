@@ -67,7 +67,7 @@ def shaped(transcript: Transcript, wish: Wish) -> Response:
     """The transcript in the format that was asked for."""
     match wish.shape:
         case "json":
-            return JSONResponse({"text": transcript.text})
+            return JSONResponse(formats.brief(transcript))
         case "verbose_json":
             return JSONResponse(formats.verbose(transcript, wish.manner, words=wish.words))
         case "text":

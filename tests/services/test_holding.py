@@ -109,7 +109,7 @@ def test_a_signal_stops_everything(
     assert len(members(tmp_path / "run")) >= 3
     holder.send_signal(number)
     # 1, not 0: the report of this holder cannot speak, as in a terminal that was closed.
-    assert holder.wait(20) == 1
+    assert holder.wait(30) == 1
     assert not members(tmp_path / "run")
 
 
@@ -117,7 +117,7 @@ def test_a_killed_holder_takes_the_box_with_it(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     holder.kill()
-    until(lambda: not members(tmp_path / "run"), 20, "the end of the box")
+    until(lambda: not members(tmp_path / "run"), what="the end of the box")
 
 
 def test_a_killed_supervisord_ends_the_holder(
@@ -127,20 +127,20 @@ def test_a_killed_supervisord_ends_the_holder(
         p for p in members(tmp_path / "run") if "supervisor.supervisord" in p.cmdline()
     )
     supervisord.kill()
-    assert holder.wait(20) == 1
+    assert holder.wait(30) == 1
     assert not members(tmp_path / "run")
 
 
 def test_down_from_elsewhere_ends_the_holder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     assert starting.stop(Settings(data_dir=tmp_path))
-    assert holder.wait(20) == 0
+    assert holder.wait(30) == 0
 
 
 def test_a_lost_core_program_is_exit_code_70(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     record = Record(restarts=5, given_up="It ended 5 times.")
     write_private(records_path(tmp_path / "run"), records_text({"panel": record}))
     starting.stop(Settings(data_dir=tmp_path))
-    assert holder.wait(20) == starting.CORE_LOST_EXIT
+    assert holder.wait(30) == starting.CORE_LOST_EXIT
 
 
 @pytest.mark.usefixtures("unfaked")
@@ -257,15 +257,15 @@ def test_without_the_gpu_that_is_required_no_model_is_started_and_it_is_said_why
         starting.start(settings.model_copy(update={"gpu": "required"}), detach=True, report=report)
     (warning,) = report.warnings
     assert warning.startswith("This machine has no NVIDIA GPU.")
-    until(started.exists, 15, "the panel's start")
+    until(started.exists, what="the panel's start")
     assert started.read_text() == "panel\n"
     records = read_records(settings.run_dir)
     assert {name for name, record in records.items() if record.given_up} == {"stt", "llm", "tts"}
     assert "no NVIDIA GPU" in records["stt"].given_up
     # The owner may try all the same.
     supervisor_of(settings).start("stt")
-    until(lambda: "stt" in started.read_text(), 15, "the start that was asked for")
-    until(lambda: not read_records(settings.run_dir)["stt"].given_up, 15, "the reason to be gone")
+    until(lambda: "stt" in started.read_text(), what="the start that was asked for")
+    until(lambda: not read_records(settings.run_dir)["stt"].given_up, what="the reason to be gone")
 
 
 def test_what_is_lost_ends_the_box_with_70(settings: Settings) -> None:

@@ -77,7 +77,7 @@ class both(ExitStack):  # noqa: N801 - reads as the statement it is
             self.enter_context(running(self._settings, name, lambda: accepts(ready)))
             for name in FRONTS
         ]
-        until(self._all_hand_out, 20, "certificates of both")
+        until(self._all_hand_out, what="certificates of both")
         return found
 
     def _all_hand_out(self) -> bool:
@@ -263,7 +263,7 @@ async def test_a_client_that_trusts_the_box_calls_over_wss(
 def test_both_front_doors_share_what_they_hand_out(
     settings: Settings, fronts: list[Running]
 ) -> None:
-    until(lambda: len(list(leaves(settings))) == len(prepare(settings).names), 20, "every leaf")
+    until(lambda: len(list(leaves(settings))) == len(prepare(settings).names), what="every leaf")
     kept = leaf_for(settings, HERE)
     assert kept is not None
     assert kept.not_valid_after_utc - kept.not_valid_before_utc <= timedelta(days=90, minutes=5)

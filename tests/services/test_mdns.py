@@ -91,7 +91,7 @@ def test_the_network_finds_the_box_by_its_name_until_it_stops(tmp_path: Path) ->
             until(lambda: "name_announced" in log.read_text(), 30, "the announcement")
             assert found(name) == (f"{name}.", [ADDRESS], 8443)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
     assert found(name) == (None, [], None)

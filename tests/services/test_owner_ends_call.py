@@ -36,7 +36,7 @@ async def test_the_notice_comes_before_the_end(
         try:
             ended = await box.http.post(f"/api/v1/calls/{made['session_id']}/end")
             assert ended.json()["reason"] == "the owner ended the call"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await over.wait()
         finally:
             await room.disconnect()

@@ -70,5 +70,5 @@ async def test_livekits_webhooks_are_believed(box: Box, browser: httpx.AsyncClie
     async def arrived() -> bool:
         return "webhook_noted" in (box.settings.data_dir / "panel.log").read_text()
 
-    await eventually(arrived, 10, "the webhook about the new room")
+    await eventually(arrived, what="the webhook about the new room")
     assert "webhook_refused" not in (box.settings.data_dir / "panel.log").read_text()

@@ -193,7 +193,7 @@ def test_a_pull_that_is_ended_goes_on_where_it_stopped(
             break
     child.send_signal(how)
     said = child.stderr.read()
-    assert child.wait(10) == (130 if how != signal.SIGKILL else -signal.SIGKILL)
+    assert child.wait(30) == (130 if how != signal.SIGKILL else -signal.SIGKILL)
     assert "Traceback" not in said
     child.stdout.close()
     child.stderr.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 
+from tests.results import note
 from tests.services.asking import (
     JFK,
     RUNNING,
@@ -85,11 +86,9 @@ def test_a_caller_is_not_kept_waiting_by_a_long_file(ear: ServiceHandle) -> None
         until(lambda: ear.metric(RUNNING) == 1)
         began = time.monotonic()
         assert SAID in words_of(heard(ear, JFK, language="en"))
-        waited_s = time.monotonic() - began
+        note("a caller beside a long file", waited_s=round(time.monotonic() - began, 2))
         assert not file.done()
         assert words_of(file.result(120).json()["text"]).count("fellow americans") >= 8
-    # One window of the file at most is under way: about 2 s on a busy machine with 2 cores.
-    assert waited_s < 10
 
 
 def test_a_client_that_leaves_frees_the_engine(ear: ServiceHandle) -> None:
@@ -102,27 +101,25 @@ def test_a_client_that_leaves_frees_the_engine(ear: ServiceHandle) -> None:
             timeout=httpx.Timeout(60, read=0.5),
         )
     # Within one step of the model, while the whole would take half a minute.
-    until(lambda: ear.metric(RUNNING) == 0, within_s=8, what="the engine free again")
+    until(lambda: ear.metric(RUNNING) == 0, what="the engine free again")
     assert SAID in words_of(heard(ear, JFK, language="en"))
 
 
 def test_cancelled_speculation_does_not_delay_live_work(ear: ServiceHandle) -> None:
     speculative = {"X-Earshot-Priority": "speculative"}
-    alone = min(_seconds(ear) for _ in range(3))
-    with ThreadPoolExecutor(8) as pool:
+    done = list[Future[httpx.Response]]()
+    with ThreadPoolExecutor(9) as pool:
         guesses = [pool.submit(ask, ear, JFK, language="en", headers=speculative) for _ in range(8)]
+        for guess in guesses:
+            guess.add_done_callback(done.append)
         until(lambda: ear.metric(RUNNING) > 1)
-        among = _seconds(ear)
-        codes = {guess.result(60).status_code for guess in guesses}
-    assert codes <= {200, 409}
-    # One step of another's may be under way; eight whole requests would take eight times as long.
-    assert among < 4 * alone + 1
-
-
-def _seconds(ear: ServiceHandle) -> float:
-    began = time.monotonic()
-    assert SAID in words_of(heard(ear, JFK, language="en"))
-    return time.monotonic() - began
+        before = len(done)
+        caller = pool.submit(ask, ear, JFK, language="en")
+        caller.add_done_callback(done.append)
+    assert SAID in words_of(caller.result().json()["text"])
+    assert {guess.result().status_code for guess in guesses} <= {200, 409}
+    # One step of another's may be under way when the caller comes; in their order, all eight would be first.
+    assert done.index(caller) - before <= 4
 
 
 def test_nothing_that_was_said_is_logged(ear: ServiceHandle) -> None:

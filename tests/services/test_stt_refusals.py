@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -52,9 +51,7 @@ NO_SPEECH = {
 @pytest.mark.parametrize("name", NO_SPEECH)
 def test_what_is_not_speech_gives_no_text(ear: ServiceHandle, name: str) -> None:
     sound = packed(NO_SPEECH[name].astype(np.float32), subtype="FLOAT")
-    began = time.monotonic()
     assert heard(ear, sound) == ""
-    assert time.monotonic() - began < 5
 
 
 def test_speech_among_what_is_no_number_is_still_heard(ear: ServiceHandle) -> None:

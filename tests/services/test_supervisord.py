@@ -54,7 +54,7 @@ class TinyBox:
         with starting._box_lock(self.settings) as lock:
             self.process = starting._spawn(self.settings, lock, tied=False)
         supervisor = supervisor_of(self.settings)
-        until(lambda: self.answers(supervisor), 10, "supervisord answering")
+        until(lambda: self.answers(supervisor), what="supervisord answering")
         return supervisor
 
     @staticmethod
@@ -91,21 +91,20 @@ def gone(box: TinyBox) -> bool:
 
 def test_a_killed_program_comes_back_and_is_counted(tiny: TinyBox) -> None:
     supervisor = tiny.start(one=STAYS, other=STAYS)
-    until(tiny.watch, 10, "the watch")
+    until(tiny.watch, what="the watch")
     before = supervisor.process("one").pid
     other = supervisor.process("other").pid
     psutil.Process(before).kill()
-    until(lambda: supervisor.process("one").pid not in (0, before), 10, "a new process")
-    until(lambda: tiny.records().get("one", Record()).restarts == 1, 10, "the count")
+    until(lambda: supervisor.process("one").pid not in (0, before), what="a new process")
+    until(lambda: tiny.records().get("one", Record()).restarts == 1, what="the count")
     assert supervisor.process("other").pid == other
     with pytest.raises(NotFound):
         supervisor.process("third")
 
 
-@pytest.mark.timeout(40)
 def test_a_crash_loop_is_stopped_with_a_reason_and_can_be_started_again(tiny: TinyBox) -> None:
     supervisor = tiny.start(good=STAYS, bad=ENDS)
-    until(lambda: supervisor.process("bad").state == "STOPPED", 25, "the stop")
+    until(lambda: supervisor.process("bad").state == "STOPPED", what="the stop")
     record = tiny.records()["bad"]
     assert "5 times" in record.given_up
     assert "logs bad" in record.given_up
@@ -115,14 +114,14 @@ def test_a_crash_loop_is_stopped_with_a_reason_and_can_be_started_again(tiny: Ti
     assert supervisor.process("good").state == "RUNNING"
     (tiny.settings.data_dir / "bad.py").write_text(STAYS)
     supervisor.restart("bad")
-    until(lambda: not tiny.records()["bad"].given_up, 10, "the reason to be taken back")
+    until(lambda: not tiny.records()["bad"].given_up, what="the reason to be taken back")
     assert supervisor.process("bad").state == "RUNNING"
 
 
 def test_a_stop_leaves_nothing_not_even_the_deaf(tiny: TinyBox) -> None:
     tiny.start(one=STAYS, deaf=DEAF)
     # supervisord, the watch, one, deaf and its child
-    until(lambda: len(members(tiny.settings.run_dir)) == 5, 10, "all five processes")
+    until(lambda: len(members(tiny.settings.run_dir)) == 5, what="all five processes")
     tiny.settings.agent.drain_s = 1
     assert starting.stop(tiny.settings)
     assert not members(tiny.settings.run_dir)
@@ -131,11 +130,11 @@ def test_a_stop_leaves_nothing_not_even_the_deaf(tiny: TinyBox) -> None:
 
 def test_when_supervisord_is_killed_the_watch_sweeps(tiny: TinyBox) -> None:
     tiny.start(one=STAYS, deaf=DEAF)
-    until(tiny.watch, 10, "the watch")
-    until(lambda: tiny.records() is not None and _listening(tiny), 10, "the watch listening")
+    until(tiny.watch, what="the watch")
+    until(lambda: tiny.records() is not None and _listening(tiny), what="the watch listening")
     assert tiny.process
     tiny.process.kill()
-    until(lambda: gone(tiny), 15, "the sweep")
+    until(lambda: gone(tiny), what="the sweep")
     assert "supervisord_died" in (tiny.settings.data_dir / "logs" / "watch.log").read_text()
 
 
@@ -146,7 +145,7 @@ def _listening(tiny: TinyBox) -> bool:
 
 def test_when_both_are_killed_the_next_stop_sweeps(tiny: TinyBox) -> None:
     tiny.start(one=STAYS, deaf=DEAF)
-    until(tiny.watch, 10, "the watch")
+    until(tiny.watch, what="the watch")
     assert tiny.process
     watch = tiny.watch()
     assert watch
@@ -159,17 +158,17 @@ def test_when_both_are_killed_the_next_stop_sweeps(tiny: TinyBox) -> None:
 
 def test_a_killed_watch_is_harmless_and_remembers(tiny: TinyBox) -> None:
     supervisor = tiny.start(one=STAYS)
-    until(tiny.watch, 10, "the watch")
+    until(tiny.watch, what="the watch")
     one = supervisor.process("one")
     psutil.Process(one.pid).kill()
-    until(lambda: tiny.records().get("one", Record()).restarts == 1, 10, "the first count")
+    until(lambda: tiny.records().get("one", Record()).restarts == 1, what="the first count")
     watch = tiny.watch()
     assert watch
     watch.kill()
-    until(lambda: (new := tiny.watch()) and new.pid != watch.pid, 10, "another watch")
-    until(lambda: supervisor.process("one").pid not in (0, one.pid), 10, "the program")
+    until(lambda: (new := tiny.watch()) and new.pid != watch.pid, what="another watch")
+    until(lambda: supervisor.process("one").pid not in (0, one.pid), what="the program")
     psutil.Process(supervisor.process("one").pid).kill()
-    until(lambda: tiny.records()["one"].restarts == 2, 10, "the second count")
+    until(lambda: tiny.records()["one"].restarts == 2, what="the second count")
 
 
 def test_only_one_box_per_folder_as_long_as_supervisord_lives(tiny: TinyBox) -> None:

@@ -154,7 +154,7 @@ async def test_a_prompt_that_is_still_read_delays_no_end(
     call = held.make()
     monkeypatch.setattr(call._session, "start", start)
     monkeypatch.setattr(call._session, "say", lambda _text: FakeHandle())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await call.run()
         await asyncio.sleep(0)
         await call.finish()

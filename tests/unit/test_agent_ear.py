@@ -13,7 +13,7 @@ from livekit.agents import stt
 from services.agent.ear import Ear, EarEvents
 from services.agent.speculation import Speculation
 from services.agent.upstream import Upstream
-from services.agent.utterance import RATE_HZ
+from services.agent.utterance import RATE_HZ, Heard
 from tests.agent_fakes import FakeDetector, FakeStt, FakeWindows, serving, until
 
 pytestmark = pytest.mark.unit
@@ -212,7 +212,7 @@ async def test_endless_speech_is_written_in_pieces_without_a_gap(
 ) -> None:
     real, heard = listener.ear.transcribe, []
 
-    async def transcribe(pcm: bytes, priority: Any) -> str | None:
+    async def transcribe(pcm: bytes, priority: Any) -> Heard | None:
         if priority == "live":
             heard.append(len(pcm) // 2 // 512)
         return await real(pcm, priority)

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from livekit.agents import stt
+from livekit.agents import LanguageCode, stt
 
 from appliance.settings import PROJECT_DIR
 from appliance.store import Turn
@@ -183,8 +184,8 @@ async def test_resume_stays_silent_for_words(tmp_path: Path) -> None:
         await answered(scene, "Wait, please.")
 
 
-async def heard(*looks: tuple[stt.SpeechEventType, str]) -> list[str]:
-    """What an agent that ignores noises lets through of these transcripts."""
+async def heard(*looks: tuple[Any, ...]) -> list[str]:
+    """What an agent that ignores noises lets through of these transcripts: kind, text, confidence."""
     session = FakeSession()
     session.agent_state, session.current_speech = "speaking", FakeHandle()
     session.current_speech.is_done = True
@@ -192,8 +193,9 @@ async def heard(*looks: tuple[stt.SpeechEventType, str]) -> list[str]:
     overlap.start(Playout(PacedLoudspeaker()))
 
     async def events() -> AsyncIterator[stt.SpeechEvent]:
-        for kind, text in looks:
-            yield stt.SpeechEvent(type=kind, alternatives=[stt.SpeechData("en", text)])  # type: ignore[arg-type]
+        for kind, text, *sure in looks:
+            said = stt.SpeechData(LanguageCode("en"), text, confidence=sure[0] if sure else 1.0)
+            yield stt.SpeechEvent(type=kind, alternatives=[said])
 
     return [event.alternatives[0].text async for event in overlap.judged(events())]
 
@@ -208,3 +210,9 @@ async def test_the_beginning_of_a_sound_is_no_word_until_more_of_it_is() -> None
     assert await heard((INTERIM, "I have"), (INTERIM, "I have a")) == ["I have a"]
     assert await heard((INTERIM, "St"), (FINAL, "Stop.")) == ["Stop."]
     assert await heard((FINAL, "Stop.")) == ["Stop."]
+
+
+async def test_what_one_look_alone_was_unsure_of_is_no_word() -> None:
+    assert await heard((FINAL, "Um, for.", 0.4)) == []
+    assert await heard((INTERIM, "Much"), (FINAL, "Montreal.", 0.4)) == []
+    assert await heard((INTERIM, "Who wrote"), (FINAL, "Who rode it?", 0.4)) == ["Who rode it?"]

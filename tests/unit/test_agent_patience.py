@@ -51,9 +51,9 @@ async def test_a_request_waits_until_the_switch_is_over(
 
 
 async def test_other_services_are_asked_meanwhile(settings: Settings) -> None:
-    patience = Patience(settings)
+    patience = Patience(settings, longest_s=600)
     enter(settings, "starting")
-    await asyncio.wait_for(patience.wait("stt"), 1)
+    await asyncio.wait_for(patience.wait("stt"), 30)
     assert patience.changing("llm")
     enter(settings, "checking")
     assert not patience.changing("llm"), "nothing has been touched yet"
@@ -61,7 +61,7 @@ async def test_other_services_are_asked_meanwhile(settings: Settings) -> None:
 
 async def test_nobody_waits_for_ever(settings: Settings) -> None:
     enter(settings, "starting")
-    await asyncio.wait_for(Patience(settings, longest_s=0.2).wait("llm"), 5)
+    await asyncio.wait_for(Patience(settings, longest_s=0.2).wait("llm"), 30)
 
 
 async def test_a_change_is_told_once_and_its_end_too(settings: Settings) -> None:
@@ -87,4 +87,4 @@ async def test_a_change_is_told_once_and_its_end_too(settings: Settings) -> None
 async def test_an_unreadable_file_holds_nobody_up(settings: Settings) -> None:
     settings.models_path.mkdir()
     (settings.models_path / "selection.json").write_text("{")
-    await asyncio.wait_for(Patience(settings).wait("llm"), 1)
+    await asyncio.wait_for(Patience(settings, longest_s=600).wait("llm"), 30)

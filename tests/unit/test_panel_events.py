@@ -57,7 +57,7 @@ async def test_a_thread_may_publish() -> None:
     with bus.subscribe("pull") as listener:
         thread = threading.Thread(target=bus.publish, args=("pull", {"part": 0.5}))
         thread.start()
-        assert (await asyncio.wait_for(anext(listener), 5)).data == {"part": 0.5}
+        assert (await asyncio.wait_for(anext(listener), 30)).data == {"part": 0.5}
         thread.join()
 
 
@@ -96,7 +96,7 @@ async def test_the_stream_ends_when_the_panel_stops() -> None:
     bus = Bus()
     reading = asyncio.create_task(_all(bus.subscribe("box")))
     bus.close()
-    assert len(await asyncio.wait_for(reading, 5)) == 1
+    assert len(await asyncio.wait_for(reading, 30)) == 1
 
 
 async def _all(listener: Subscription) -> list[str]:

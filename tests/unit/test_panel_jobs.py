@@ -42,7 +42,7 @@ class Stream:
 
     async def answer(self) -> httpx.Response:
         """What the panel answered, when it does."""
-        return await asyncio.wait_for(self._answer, 10)
+        return await asyncio.wait_for(self._answer, 30)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while (line := await self._lines.get()) is not None:

@@ -137,7 +137,7 @@ async def test_a_client_that_leaves_in_the_middle_ends_the_work(tmp_path: Path) 
     async with bench(tmp_path) as box:
         async with box.http.stream("POST", CHAT, json={}) as answer:
             await anext(answer.aiter_raw())
-        await asyncio.wait_for(box.llm.left.wait(), 15)
+        await asyncio.wait_for(box.llm.left.wait(), 30)
 
 
 async def test_a_client_that_leaves_before_the_answer_ends_the_work(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_work(tmp_path: Pa
         asking = asyncio.create_task(box.http.post(CHAT, json={}))
         await box.llm.asked.wait()
         asking.cancel()
-        await asyncio.wait_for(box.llm.left.wait(), 15)
+        await asyncio.wait_for(box.llm.left.wait(), 30)
 
 
 async def test_a_recording_is_never_held_as_a_whole(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ async def test_who_hangs_up_in_the_middle_of_a_body_is_no_mistake_of_ours(
 
         await eventually(begun)
         writer.close()
-        await asyncio.wait_for(service.left.wait(), 15)
+        await asyncio.wait_for(service.left.wait(), 30)
 
         async def free() -> bool:
             return set(asked.values()) == {0}

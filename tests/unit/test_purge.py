@@ -46,7 +46,7 @@ class Time:
         """Let the job run until it has slept so many times in all."""
         self.let = sleeps
         task = asyncio.ensure_future(job)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await self.over.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

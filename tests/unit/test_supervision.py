@@ -97,7 +97,7 @@ def test_what_runs_is_known_by_the_mark_of_its_box(tmp_path: Path) -> None:
     with subprocess.Popen(["/bin/sleep", "60"], env=environment) as child:
         try:
             # For a moment after its start a program shows the kernel no environment yet.
-            until(lambda: status._paths_of_ours(settings) == {"/bin/sleep"}, 5, "its mark")
+            until(lambda: status._paths_of_ours(settings) == {"/bin/sleep"}, what="its mark")
         finally:
             child.kill()
 

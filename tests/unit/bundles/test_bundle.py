@@ -50,9 +50,8 @@ def test_everything_that_an_installation_needs_is_in_it(bundle: Made) -> None:
     assert names >= {
         "image.tar.gz", "docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.bridge.yml",
         "models/models.json", "models/large/model.gguf", "manifest.json", "sbom.cdx.json",
-        "sources/sources.tar.gz", "scripts/appliance", "scripts/host/update", "install.sh", "README.md", "docs/operations.md",
-        "LICENSE",
-        "NOTICE", "SHA256SUMS", "SHA256SUMS.sig",
+        "sources/sources.tar.gz", "scripts/appliance", "scripts/host/update", "install.sh",
+        "README.md", "docs/operations.md", "LICENSE", "NOTICE", "SHA256SUMS", "SHA256SUMS.sig",
     }  # fmt: skip
     listed = {}
     for line in (bundle.folder / "SHA256SUMS").read_text().splitlines():
@@ -111,16 +110,21 @@ def test_create_refuses_what_it_cannot_make_in_one_sentence(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def create(bundle: Made, docker: Docker, out: Path) -> subprocess.CompletedProcess[str]:
+    """Make another bundle of the same image."""
+    return call(
+        docker, bundle.project / "scripts/appliance", "bundle", "create", "--key", bundle.key,
+        "--image", TAG, "--out", out,
+    )  # fmt: skip
+
+
 def test_what_lies_where_the_bundle_is_made_is_not_deleted(
     bundle: Made, docker: Docker, tmp_path: Path
 ) -> None:
     theirs = tmp_path / "new.partial/letter"
     theirs.parent.mkdir()
     theirs.write_text("dear")
-    done = call(
-        docker, bundle.project / "scripts/appliance", "bundle", "create", "--key", bundle.key,
-        "--image", TAG, "--out", tmp_path / "new",
-    )  # fmt: skip
+    done = create(bundle, docker, tmp_path / "new")
     assert done.returncode == 1
     assert "new.partial is there already" in done.stderr
     assert theirs.read_text() == "dear"
@@ -130,10 +134,7 @@ def test_an_image_that_changes_while_it_is_packed_is_not_shipped(
     bundle: Made, docker: Docker, tmp_path: Path
 ) -> None:
     docker.flag("rebuilt")
-    done = call(
-        docker, bundle.project / "scripts/appliance", "bundle", "create", "--key", bundle.key,
-        "--image", TAG, "--out", tmp_path / "new",
-    )  # fmt: skip
+    done = create(bundle, docker, tmp_path / "new")
     assert done.returncode == 1
     assert "built anew" in done.stderr
     assert not (tmp_path / "new").exists()
