@@ -103,7 +103,7 @@ def main() -> None:
         "compute_type": asked.compute_type,
         "at": at.isoformat(timespec="seconds"),
         "machine": before | {"packages": {p: importlib.metadata.version(p) for p in packages}},
-        "load_1min_after": machine().get("load_1min"),
+        "load_after": machine()["load"],
         "runs": runs,
     }
     if asked.out:
