@@ -225,8 +225,9 @@ def streams(side: Side, count: int, tokens: int) -> dict[str, float]:
         "said": float(sum(len(a["at"]) for a in answers)),
     }
     if all(one["own"] for one in answers):
-        # As it times itself: all of its answers are decoded in the same steps.
-        said = sum(one["own"]["predicted_n"] for one in answers)
+        # As it times itself: all of its answers are decoded in the same steps, and its time begins
+        # with the first token.
+        said = sum(one["own"]["predicted_n"] - 1 for one in answers)
         found["own_tokens_per_s"] = said / max(one["own"]["predicted_ms"] for one in answers) * 1e3
     return found
 
