@@ -24,10 +24,10 @@ from appliance.running import as_started
 from appliance.secrets import livekit_keys
 from appliance.settings import PROJECT_DIR, Settings
 from appliance.status import tree_bytes
+from bench.llm_clients import LLAMA_SERVER
 from bench.stock.caller import StockCaller
 from bench.stock.config import READY, Config
 
-LLAMA_SERVER = PROJECT_DIR / ".cache" / "llama-server" / "bin" / "llama-server"
 _START_S = 240.0
 _STOP_S = 15.0
 _LOOK_S = 0.2
