@@ -259,7 +259,12 @@ class Decoder:
             if talk.is_read:
                 self._leave(talk, Done.LENGTH)
             return
-        token = talk.pick(self._context.logits(position))
+        try:
+            token = talk.pick(self._context.logits(position))
+        except Exception as error:  # noqa: BLE001  no other talk may end with this one
+            log.error("request_failed", engine="llm", **described(error))
+            self._fail(talk, Broken())
+            return
         if token in self._words.ends:
             self._leave(talk, Done.STOP)
             return

@@ -15,6 +15,8 @@ Logits = npt.NDArray[np.float32]
 PENALTY_TOKENS = 64
 # e to this power: what lies farther below the likeliest is never drawn.
 _FARTHEST = 10.0
+# Below this the reach is lost in the logits' rounding: nothing but the likeliest would be drawn.
+_COLDEST = 1e-4
 
 
 class Picker:
@@ -33,7 +35,7 @@ class Picker:
             or sampling.presence_penalty != 0.0
         )
         """Whether ``pick`` has to be shown the latest tokens."""
-        self._is_greedy = sampling.temperature == 0
+        self._is_greedy = sampling.temperature < _COLDEST
         self._reach = _FARTHEST * max(sampling.temperature, 1.0 if self.penalises else 0.0)
 
     def pick(self, logits: Logits, past: npt.NDArray[np.int32] | None = None) -> int:
@@ -46,7 +48,7 @@ class Picker:
         top = logits.argmax()
         if self._is_greedy and past is None:
             return int(top)
-        tokens = (logits > logits[top] - self._reach).nonzero()[0]
+        tokens = (logits >= logits[top] - self._reach).nonzero()[0]
         values = logits[tokens]
         if len(tokens) > self._how.top_k:
             kept = values.argpartition(-self._how.top_k)[-self._how.top_k :]

@@ -26,6 +26,14 @@ def test_the_likeliest_token_at_temperature_zero() -> None:
     assert set(drawn(5, temperature=0, presence_penalty=0.5)) == {1}
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-8, 1e-5, 1.1e-4])
+@pytest.mark.parametrize("more", [{}, {"frequency_penalty": 0.1}, {"top_p": 0.5}, {"top_k": 1}])
+def test_next_to_no_temperature_is_the_likeliest_token(
+    temperature: float, more: dict[str, float]
+) -> None:
+    assert set(drawn(20, temperature=temperature, **more)) == {1}
+
+
 def test_tokens_are_drawn_as_likely_as_they_are() -> None:
     expected = np.exp(LOGITS) / np.exp(LOGITS).sum()
     counts = np.bincount(drawn(4000, temperature=1.0), minlength=5) / 4000

@@ -12,7 +12,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance.serving import Priority
-from services.llm.asked import Asked, ContextFull, Done, Item, Read
+from services.llm.asked import Asked, Broken, ContextFull, Done, Item, Read
 from services.llm.context import Row
 from services.llm.decoder import Decoder
 from services.llm.sampling import Logits
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.unit
 WINDOW = 64
 VOCABULARY = 1000
 END = 999
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @dataclass
@@ -41,6 +41,8 @@ class PretendedModel:
     copies: int = 0
     faulty: dict[int, int] = field(default_factory=dict)
     """Token -> what a step with it returns."""
+    numberless: frozenset[int] = frozenset()
+    """Tokens after which the logits are no numbers."""
     allowed: SimpleQueue[None] | None = None
     """One for each step that may be made; None: all."""
     last: list[int] = field(default_factory=list)
@@ -79,6 +81,8 @@ class PretendedModel:
     def logits(self, position: int) -> Logits:
         found = np.zeros(VOCABULARY, np.float32)
         found[(self.last[position] + 1) % VOCABULARY] = 20.0
+        if self.last[position] in self.numberless:
+            found[:] = np.nan
         return found
 
 
@@ -90,8 +94,11 @@ class Desk:
         self.decoder = Decoder(lambda: (model, model), slots=slots + 1, step_tokens=step)
         self.decoder.start()
 
-    def ask(self, prompt: list[int], most: int = 3, **more: object) -> Asked:
-        asked = Asked(np.array(prompt, np.int32), most, Sampling(temperature=0), **more)  # type: ignore[arg-type]
+    def ask(
+        self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: object
+    ) -> Asked:
+        sampling = Sampling(temperature=temperature)
+        asked = Asked(np.array(prompt, np.int32), most, sampling, **more)  # type: ignore[arg-type]
         self.decoder.submit(asked)
         return asked
 
@@ -275,6 +282,27 @@ def test_one_that_fails_disturbs_no_other(desk: Desk, code: int) -> None:
     assert words(desk.answer([700, 777, 701], session="bad")) == [702, 703, 704]
 
 
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_one_whose_logits_are_no_numbers_ends_alone(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    desk.model.numberless = frozenset({702})
+    bad = desk.ask([700], most=9, temperature=1.0, session="bad")
+    good = desk.ask([100], most=9, temperature=1.0, session="good")
+    for _ in range(30):
+        allowed.put(None)
+    items = rest(bad)
+    assert (words(items), type(items[-1])) == ([701, 702], Broken)
+    assert words(rest(good)) == list(range(101, 110))
+    desk.model.numberless = frozenset()
+    assert words(desk.answer([700, 701, 702], session="bad")) == [703, 704, 705]
+
+
+@pytest.mark.parametrize("temperature", [1e-8, 1e-300])
+def test_a_temperature_next_to_nothing_is_none(desk: Desk, temperature: float) -> None:
+    assert words(desk.answer([10, 11], temperature=temperature)) == [12, 13, 14]
+
+
 def test_a_step_that_raises_ends_who_was_in_it_and_nobody_else(desk: Desk) -> None:
     good = desk.model.decode
     desk.model.decode = lambda rows: 1 // 0  # type: ignore[method-assign]
@@ -285,10 +313,10 @@ def test_a_step_that_raises_ends_who_was_in_it_and_nobody_else(desk: Desk) -> No
 
 def test_one_that_cannot_even_begin_is_told(desk: Desk) -> None:
     longer_than_the_window = list(range(WINDOW + 1))
-    assert isinstance(desk.answer([*longer_than_the_window, 1])[-1], ApplianceError)
+    assert isinstance(desk.answer([*longer_than_the_window, 1])[-1], Broken)
     strange = Asked(np.array(["x"]), 3)
     desk.decoder.submit(strange)
-    assert isinstance(rest(strange)[-1], ApplianceError | Done)
+    assert isinstance(rest(strange)[-1], Broken)
     assert words(desk.answer([1, 2])) == [3, 4, 5]
 
 
