@@ -173,6 +173,7 @@ export class Call {
         this.transcript.cut(turn.cut);
         this.events.transcript();
       }
+      this.transcript.turnEnded();
       this.events.turn(turn);
     });
     receiveNotices(this.#room, (notice) => {

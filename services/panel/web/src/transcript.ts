@@ -19,6 +19,8 @@ export class Transcript {
   readonly #lines: Line[] = [];
   readonly #newest = new Map<string, number>();
   #typed = 0;
+  /** How many lines there were when the last turn was over. */
+  #settled = 0;
 
   /** In the order in which they began. Lines without words are left out. */
   get lines(): readonly Line[] {
@@ -54,10 +56,18 @@ export class Transcript {
    * pieces, which come a little before their sound.
    */
   cut(heard: string): void {
-    const fits = ({ speaker, text }: Line): boolean =>
-      speaker === "agent" && text.trim() !== "" && sameBeginning(text.trim(), heard.trim());
-    const said = heard.trim() === "" ? undefined : [...this.#lines].reverse().find(fits);
+    const spoken = this.#lines.filter((line) => line.speaker === "agent" && line.text.trim() !== "").reverse();
+    // Nothing was heard: whatever the agent's line reads, if it is this turn's.
+    const said =
+      heard.trim() === ""
+        ? spoken.find((line) => !line.final || this.#lines.indexOf(line) >= this.#settled)
+        : spoken.find((line) => sameBeginning(line.text.trim(), heard.trim()));
     if (said) said.text = heard;
+  }
+
+  /** A turn is over, and the lines so far are its own or older. */
+  turnEnded(): void {
+    this.#settled = this.#lines.length;
   }
 
   /** The caller typed this. */

@@ -86,7 +86,39 @@ test("an answer that was cut short reads as it was heard", () => {
 test("a cut that belongs to no line changes none", () => {
   const transcript = new Transcript();
   transcript.spoken("a1", "The capital of Italy is Rome.");
-  transcript.cut("");
   transcript.cut("Something else");
   assert.deepEqual(shown(transcript), ["agent…: The capital of Italy is Rome."]);
+});
+
+test("words that nobody heard are not kept", () => {
+  const transcript = new Transcript();
+  transcript.heard("s1", "Where is Rome?", true, 1);
+  transcript.spoken("a1", "Rome is in Italy.");
+  transcript.spokenEnd("a1");
+  transcript.turnEnded();
+  transcript.heard("s2", "And Paris?", true, 2);
+  transcript.spoken("a2", "Par");
+  transcript.heard("s3", "Wait", false, 3);
+  transcript.spokenEnd("a2");
+  transcript.cut("");
+  assert.deepEqual(shown(transcript), ["you: Where is Rome?", "agent: Rome is in Italy.", "you: And Paris?", "you…: Wait"]);
+});
+
+test("an answer that never began takes no words from the one before", () => {
+  const transcript = new Transcript();
+  transcript.spoken("a1", "Rome is in Italy.");
+  transcript.spokenEnd("a1");
+  transcript.turnEnded();
+  transcript.heard("s2", "And Paris?", true, 1);
+  transcript.cut("");
+  transcript.turnEnded();
+  assert.deepEqual(shown(transcript), ["agent: Rome is in Italy.", "you: And Paris?"]);
+});
+
+test("a line that goes on is this turn's, though it began before the last one was told", () => {
+  const transcript = new Transcript();
+  transcript.spoken("a1", "Par");
+  transcript.turnEnded();
+  transcript.cut("");
+  assert.deepEqual(shown(transcript), []);
 });
