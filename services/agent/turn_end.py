@@ -8,6 +8,7 @@ turned into one wait.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ log = logs.get(__name__)
 # Above every probability: the framework then waits for what it takes for its longest delay,
 # which is the one that was judged.
 _NEVER = 2.0
+# The framework ends a turn after the shortest pause when its own time for a prediction is over.
+_PART_OF_TIMEOUT = 0.8
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ class TurnEndStream:
         return await self._inner.supports_language(language)
 
     def predict(self) -> asyncio.Future[TurnDetectionEvent]:
-        self._prediction = self._inner.predict()
+        late_s = _PART_OF_TIMEOUT * self.prediction_timeout
+        self._prediction = _in_time(self._inner.predict(), late_s)
         return self._prediction
 
     def cancel_inference(self, *, timed_out: bool = False) -> None:
@@ -196,3 +200,34 @@ class TurnEndStream:
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _in_time(
+    prediction: asyncio.Future[TurnDetectionEvent], late_s: float
+) -> asyncio.Future[TurnDetectionEvent]:
+    """The prediction, or after ``late_s`` one without evidence: the words then decide alone."""
+    loop = asyncio.get_running_loop()
+    own: asyncio.Future[TurnDetectionEvent] = loop.create_future()
+
+    def give_up() -> None:
+        log.info("prediction_late", after_s=late_s)
+        own.set_result(
+            TurnDetectionEvent(
+                type="eot_prediction", last_speaking_time=time.time(), end_of_turn_probability=0.0
+            )
+        )
+
+    def copy(_prediction: asyncio.Future[TurnDetectionEvent]) -> None:
+        if own.done():
+            return
+        if prediction.cancelled():
+            own.cancel()
+        elif (error := prediction.exception()) is not None:
+            own.set_exception(error)
+        else:
+            own.set_result(prediction.result())
+
+    timer = loop.call_later(late_s, give_up)
+    own.add_done_callback(lambda _own: timer.cancel())
+    prediction.add_done_callback(copy)
+    return own

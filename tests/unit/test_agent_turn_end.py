@@ -16,7 +16,7 @@ from livekit.agents.voice.turn import (
 
 from appliance.personas import ENDPOINTING
 from services.agent.turn_end import Evidence, TurnEnd, make_judge
-from tests.agent_fakes import FakeSession
+from tests.agent_fakes import WAIT_S, FakeSession
 
 pytestmark = pytest.mark.unit
 
@@ -137,6 +137,13 @@ def predicted(probability: float) -> TurnDetectionEvent:
     )
 
 
+async def answered(end: TurnEnd, stream: _StreamingTurnDetectorStream) -> None:
+    """The audio detector finds the end of the turn unlikely."""
+    prediction = stream.predict()
+    end.inner.streams[0].answer.set_result(predicted(0.2))  # type: ignore[attr-defined]
+    assert await asyncio.wait_for(prediction, WAIT_S) == await end.inner.streams[0].answer  # type: ignore[attr-defined]
+
+
 async def test_the_judged_wait_is_what_the_session_waits() -> None:
     end, session, seen = made()
     stream = end.stream()
@@ -145,8 +152,7 @@ async def test_the_judged_wait_is_what_the_session_waits() -> None:
     say(session, "What is")
     say(session, "the cap", is_final=False)
     say(session, "the capital?")
-    stream.predict()
-    end.inner.streams[0].answer.set_result(predicted(0.2))  # type: ignore[attr-defined]
+    await answered(end, stream)
     threshold = await stream.unlikely_threshold(None)
     assert threshold is not None
     assert threshold > 1
@@ -161,8 +167,7 @@ async def test_a_turn_begins_without_the_words_of_the_last() -> None:
     said = llm.ChatMessage(role="user", content=["Hello."])
     session.emit("conversation_item_added", ConversationItemAddedEvent(item=said))
     say(session, "And then?")
-    stream.predict()
-    end.inner.streams[0].answer.set_result(predicted(0.2))  # type: ignore[attr-defined]
+    await answered(end, stream)
     await stream.unlikely_threshold(None)
     assert [evidence.words for evidence in seen] == ["And then?"]
 
@@ -174,6 +179,61 @@ async def test_without_a_prediction_nothing_is_judged() -> None:
     stream.predict()
     assert await stream.unlikely_threshold(None) == 0.36
     assert session.delays == []
+
+
+async def test_when_the_audio_detector_is_late_the_words_decide() -> None:
+    end, session, seen = made()
+    stream = end.stream()
+    inner = end.inner.streams[0]  # type: ignore[attr-defined]
+    inner.prediction_timeout = 0.05
+    say(session, "And so, my fellow Americans")
+    prediction = stream.predict()
+    # As the framework asks: with its own timeout, which is longer.
+    event = await asyncio.wait_for(prediction, WAIT_S)
+    assert event.end_of_turn_probability == 0.0
+    assert await stream.unlikely_threshold(None) == pytest.approx(2.0)
+    assert [(evidence.probability, evidence.words) for evidence in seen] == [
+        (0.0, "And so, my fellow Americans")
+    ]
+    inner.answer.set_result(predicted(0.9))
+    await asyncio.sleep(0)
+    assert prediction.result() is event
+
+
+@pytest.mark.parametrize("late", ["answer", "cancel", "error"])
+async def test_a_prediction_that_is_given_up_is_not_touched_again(late: str) -> None:
+    end, _session, _seen = made()
+    stream = end.stream()
+    inner, wrong = end.inner.streams[0], list[dict[str, Any]]()  # type: ignore[attr-defined]
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: wrong.append(context))
+    prediction = stream.predict()
+    prediction.cancel()
+    if late == "answer":
+        inner.answer.set_result(predicted(0.9))
+    elif late == "cancel":
+        inner.answer.cancel()
+    else:
+        inner.answer.set_exception(OSError("gone"))
+        inner.answer.exception()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert prediction.cancelled()
+    assert wrong == []
+
+
+async def test_what_ends_the_inner_prediction_ends_ours() -> None:
+    end, _session, _seen = made()
+    stream = end.stream()
+    prediction = stream.predict()
+    end.inner.streams[0].answer.set_exception(OSError("gone"))  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="gone"):
+        await asyncio.wait_for(prediction, WAIT_S)
+    end.inner.streams[0].answer = asyncio.get_running_loop().create_future()  # type: ignore[attr-defined]
+    prediction = stream.predict()
+    end.inner.streams[0].answer.cancel()  # type: ignore[attr-defined]
+    await asyncio.wait([prediction], timeout=WAIT_S)
+    assert prediction.cancelled()
 
 
 async def test_everything_else_reaches_the_audio_detector() -> None:
