@@ -1,11 +1,13 @@
 """Speaking over the agent under each of the four manners, on a running box; raw figures to results/.
 
-    .venv/bin/python bench/barge_in.py --rounds 5 --noises FOLDER
+    .venv/bin/python bench/barge_in.py --noises FOLDER
 
 The agent reads a long greeting, so that no language model's mood is in the figures; a synthetic
 caller speaks into it. ``--noises`` is a folder of recordings of sounds that are no words; the ones
 that a ``manifest.json`` in it calls ``nonlexical`` if it has one. Where the ear finds words in one, the
-cuts between its pauses that have none are taken instead. Made clicks come first.
+sounds between them are cut out. What is missing to ``--noise-clips`` comes from variants (quieter, twice,
+two after each other), then from made clicks; each result says which it was, and what the ear alone
+makes of it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ seal_environment()
 
 import argparse
 import asyncio
+import collections
 import io
 import itertools
 import json
+import math
 import statistics
 import time
 import wave
@@ -98,6 +102,18 @@ class Box:
 
     def transcribe(self, sound: Pcm) -> str:
         """The words the box's own ear finds in ``sound``."""
+        return str(self._heard(sound)["text"])
+
+    def words_in(self, sound: Pcm) -> list[tuple[float, float]]:
+        """From when to when the ear finds words in ``sound`` that are no "um" or "ha", in seconds."""
+        heard = self._heard(
+            sound, **{"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+        )
+        # Without a language only such sounds say nothing: a "yes" is a word here.
+        words = [word for word in heard["words"] if wants_the_floor(word["word"], "")]
+        return [(word["start"], word["end"]) for word in words]
+
+    def _heard(self, sound: Pcm, **wanted: str) -> dict[str, Any]:
         file = io.BytesIO()
         with wave.open(file, "wb") as writer:
             writer.setnchannels(1)
@@ -108,14 +124,11 @@ class Box:
             answer = stt.post(
                 "/v1/audio/transcriptions",
                 files={"file": ("heard.wav", file.getvalue())},
-                data={"model": "whisper-1", "language": "en"},
+                data={"model": "whisper-1", "language": "en", **wanted},
             )
             answer.raise_for_status()
-            return str(answer.json()["text"])
-
-    def has_words(self, sound: Pcm) -> bool:
-        """Whether the box's own ear finds words in ``sound`` that are no backchannel."""
-        return wants_the_floor(self.transcribe(sound), "en")
+            found: dict[str, Any] = answer.json()
+            return found
 
     def _service(self, name: str) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.settings.socket(name)))
@@ -170,8 +183,9 @@ async def noise(box: Box, manner: str, clip: Clip, made: str) -> dict[str, Any]:
         until = time.monotonic()
     finally:
         await caller.end()
+    by_ear = await asyncio.to_thread(box.transcribe, Pcm(clip.samples, RATE_HZ))
     return {
-        "manner": manner, "clip": clip.name, "made": made,
+        "manner": manner, "clip": clip.name, "made": made, "by_ear": by_ear,
         "ended_the_sentence": bool(turn and turn["interrupted"]),
         "longest_gap_s": round(_longest_gap(caller, began, until), 2),
     }  # fmt: skip
@@ -212,11 +226,7 @@ async def main(asked: argparse.Namespace) -> None:
     box = Box(settings, f"http://127.0.0.1:{settings.front.http_port}", known_local_token(settings))
     said = [Clip.read(RECORDED)]
     said += [Clip.from_pcm(text, await asyncio.to_thread(box.speak, text)) for text in WORDS]
-    disturbing = (
-        await asyncio.to_thread(noises, asked.noises, asked.noise_clips, box.has_words)
-        if asked.noises
-        else []
-    )
+    disturbing = await asyncio.to_thread(_disturbing, box, asked) if asked.noises else []
     files = box.write_personas()
     spoken: list[dict[str, Any]] = []
     disturbed: list[dict[str, Any]] = []
@@ -257,15 +267,33 @@ async def main(asked: argparse.Namespace) -> None:
     print("raw figures:", path)
 
 
+def _disturbing(box: Box, asked: argparse.Namespace) -> list[tuple[Clip, str]]:
+    """The noises; fewer than asked for would promise more than was tried."""
+    found = noises(asked.noises, asked.noise_clips, box.words_in)
+    kinds = collections.Counter(made for _clip, made in found)
+    print(
+        f"{len(found)} noises:", ", ".join(f"{n} {made}" for made, n in kinds.items()), flush=True
+    )
+    if len(found) < asked.noise_clips:
+        raise SystemExit(
+            f"{asked.noise_clips} noises were asked for: give a folder with more recordings, or "
+            f"--noise-clips {len(found)}."
+        )
+    return found
+
+
 def _figures(spoken: list[dict[str, Any]], manner: str) -> dict[str, Any]:
     own = [one for one in spoken if one["manner"] == manner]
-    ms = sorted(one["silence_ms"] for one in own if one["interrupted"] and one["silence_ms"])
+    silenced = [one for one in own if one["interrupted"] and one["silence_ms"]]
+    # One that never fell silent was waited for this long, and is no quicker than that.
+    waited = [round(_SETTLES_S * 1000)] * (len(own) - len(silenced))
+    ms = sorted([one["silence_ms"] for one in silenced] + waited)
     if not ms:
-        return {"n": len(own), "interrupted": 0}
+        return {"n": 0}
     return {
-        "n": len(own), "interrupted": sum(one["interrupted"] for one in own),
-        "p50": statistics.median(ms), "p95": ms[min(len(ms) - 1, int(len(ms) * 0.95))],
-        "max": ms[-1], "ended_a_sentence": sum(one["ends_a_sentence"] for one in own),
+        "n": len(own), "never_silent": len(waited), "p50": statistics.median(ms),
+        "p95": ms[math.ceil(0.95 * len(ms)) - 1], "max": ms[-1],
+        "ended_a_sentence": sum(one["ends_a_sentence"] for one in own),
     }  # fmt: skip
 
 
@@ -278,7 +306,7 @@ def _amiss_figures(spoken: list[dict[str, Any]]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=6, help="words said under each manner")
+    parser.add_argument("--rounds", type=int, default=12, help="words said under each manner")
     parser.add_argument("--noises", type=Path, help="folder of recordings without words")
     parser.add_argument("--noise-clips", type=int, default=20, help="how many noises")
     parser.add_argument(
