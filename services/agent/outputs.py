@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from livekit import rtc
@@ -59,18 +61,28 @@ class Heard(io.AudioOutput):
         )
 
 
-def put_before_the_sink(session: AgentSession[Any]) -> Playout | None:
-    """Let a started session's sound pass a playout on its last step to the sink; None: it has none."""
+def put_before_the_sink(
+    session: AgentSession[Any], clock: Callable[[], float] = time.monotonic
+) -> Playout | None:
+    """Let a started session's sound pass a playout on its last step to the sink.
+
+    Args:
+        session: the talk.
+        clock: goes on while sound is played, in seconds.
+
+    Returns:
+        None if the session has no sink.
+    """
     outputs = session.output.audio
     if outputs is None:
         return None
     slot = outputs.next_in_chain
     if slot is None or slot.next_in_chain is None:
-        playout = Playout(outputs)
+        playout = Playout(outputs, clock)
         outputs = playout
     else:
         # The framework's own place for changing the sink, below whatever shows words in time.
-        playout = Playout(slot.next_in_chain)
+        playout = Playout(slot.next_in_chain, clock)
         slot.set_next_in_chain(playout)  # type: ignore[attr-defined]
     session.output.audio = Heard(outputs, playout)
     return playout

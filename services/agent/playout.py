@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from livekit import rtc
@@ -58,9 +58,10 @@ class Playout(io.AudioOutput):
 
     Args:
         sink: what plays; it is paused only through this.
+        clock: goes on while sound is played, in seconds.
     """
 
-    def __init__(self, sink: io.AudioOutput) -> None:
+    def __init__(self, sink: io.AudioOutput, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(
             label="playout",
             capabilities=io.AudioOutputCapabilities(pause=True),
@@ -68,6 +69,7 @@ class Playout(io.AudioOutput):
         )
         # The framework may have put a place of its own between.
         self._sink = self.next_in_chain or sink
+        self._clock = clock
         self.heard: str | None = None
         self._held = False
         self._now: _Segment | None = None
@@ -98,7 +100,7 @@ class Playout(io.AudioOutput):
             return 0.0
         if not now.open or now.started is None:
             return self._stopped_s
-        return min(now.base_s + time.monotonic() - now.started, now.seconds(now.sent))
+        return min(now.base_s + self._clock() - now.started, now.seconds(now.sent))
 
     async def sentence_ends(self, at_s: float | None = None) -> None:
         """Wait until a sentence has been played; not at all if nothing is played.
@@ -124,6 +126,7 @@ class Playout(io.AudioOutput):
             self._stopped_s, self.heard = 0.0, None
         flows = not self._held and self._refilling is None
         if flows:
+            self._leave_out_silence(now)
             # Before it counts: a sink that nobody has joined yet waits, and may wait in vain.
             await self._sink.capture_frame(frame)
         await super().capture_frame(frame)
@@ -183,7 +186,7 @@ class Playout(io.AudioOutput):
         """The sink plays; told once for each answer."""
         now = self._now
         if now is not None:
-            now.started = time.monotonic()
+            now.started = self._clock()
             self._changed.set()
             if now.announced:
                 return
@@ -247,6 +250,7 @@ class Playout(io.AudioOutput):
         step = now.size(_STEP_S)
         while now.sent < len(now.sound):
             piece = bytes(now.sound[now.sent : now.sent + step])
+            self._leave_out_silence(now)
             now.open = True
             now.sent += len(piece)
             await self._sink.capture_frame(
@@ -258,6 +262,12 @@ class Playout(io.AudioOutput):
             if not now.open:
                 # It was stopped after its last sample.
                 self._finish(now, self._stopped_s, interrupted=False)
+
+    def _leave_out_silence(self, now: _Segment) -> None:
+        """Set the clock back by what it went on after the last of the sound: the sink ran dry."""
+        if now.started is not None:
+            played_s = now.base_s + self._clock() - now.started
+            now.started += max(0.0, played_s - now.seconds(now.sent))
 
     def _stop_refilling(self) -> None:
         if self._refilling is not None:
