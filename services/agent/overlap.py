@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, Literal
 
 from livekit.agents import AgentSession, stt
@@ -56,15 +56,22 @@ class Overlap:
         manner: the persona's.
         language: of the caller, ISO 639.
         after_s: voice that counts as speaking over the agent, in seconds.
+        on_passed_over: told when the session is not told of a speech.
     """
 
     def __init__(
-        self, session: AgentSession[Any], manner: Manner, language: str, after_s: float
+        self,
+        session: AgentSession[Any],
+        manner: Manner,
+        language: str,
+        after_s: float,
+        on_passed_over: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._manner = manner
         self._language = language
         self._after_s = after_s
+        self._on_passed_over = on_passed_over
         self._playout: Playout | None = None
         self._voice: asyncio.TimerHandle | None = None
         self._finishing: asyncio.Task[None] | None = None
@@ -104,6 +111,7 @@ class Overlap:
         if not self._is_believed(event):
             if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                 log.info("backchannel_passed_over", manner=self._manner)
+                self._on_passed_over()
             return False
         if self._manner != "finish":
             await self._interrupt(speech)

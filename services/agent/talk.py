@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ class Talk:
             events=EarEvents(
                 on_speech_end=turns.heard_speech_end,
                 on_transcript=turns.heard_transcript,
-                on_unheard=on_unheard,
+                on_unheard=_forgetting(turns, on_unheard),
                 speculation=turns.speculation,
             ),
         )
@@ -127,15 +128,24 @@ class Talk:
             session_close_transcript_timeout=0.5,
         )
         turn_end.follow(session)
+        ear.on("error", lambda _error: turns.forget_speech())
         overlap = Overlap(
-            session, persona.barge_in, persona.language, settings.agent.barge_in_after_s
+            session,
+            persona.barge_in,
+            persona.language,
+            settings.agent.barge_in_after_s,
+            on_passed_over=turns.forget_speech,
         )
         ear.is_hurried = overlap.is_spoken_over
         return cls(session, ear, voice, overlap, reading)
 
-    def started(self) -> None:
-        """The session has its outputs: take the last step before them."""
-        if (playout := put_before_the_sink(self.session)) is not None:
+    def started(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """The session has its outputs: take the last step before them.
+
+        Args:
+            clock: goes on while sound is played, in seconds.
+        """
+        if (playout := put_before_the_sink(self.session, clock)) is not None:
             self.overlap.start(playout)
 
     async def aclose(self) -> None:
@@ -144,6 +154,16 @@ class Talk:
         await self.reading.aclose()
         await self.voice.aclose()
         await self.ear.aclose()
+
+
+def _forgetting(turns: TurnLog, on_unheard: Callable[[float], None]) -> Callable[[float], None]:
+    def unheard(voiced_s: float) -> None:
+        # Without voice it was the last silence of a long speech, and that one has words.
+        if voiced_s:
+            turns.forget_speech()
+        on_unheard(voiced_s)
+
+    return unheard
 
 
 def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHandlingOptions:
@@ -161,7 +181,9 @@ def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHa
         preemptive_generation={
             "enabled": True,
             "preemptive_tts": True,
-            "max_retries": 8,
+            # In one turn: an answer begun early is asked for as live, and each keeps other
+            # callers, whose turn may be over, waiting for a step.
+            "max_retries": 4,
             "max_speech_duration": 60.0,
         },
     )

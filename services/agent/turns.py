@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livekit.agents import AgentSession, ConversationItemAddedEvent, llm
+from livekit.agents import (
+    AgentSession,
+    ConversationItemAddedEvent,
+    UserInputTranscribedEvent,
+    llm,
+)
 from livekit.agents.voice import AgentStateChangedEvent, SpeechCreatedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
@@ -102,14 +107,16 @@ class TurnLog:
         store: Store,
         session_id: str,
         publish: Publish,
-        speculation: Speculation | None = None,
+        speculation: Speculation,
     ) -> None:
-        self.speculation = speculation or Speculation("")
+        self.speculation = speculation
         self._ahead: Attempt | None = None
         self._ledger = Ledger(store, session_id, publish)
         self._host = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._speech_end: float | None = None
         self._transcript: float | None = None
+        # Both as they were at the last words that the session was told of.
+        self._told: tuple[float | None, float | None] = (None, None)
         self._attempt = Attempt()
         self._open: OpenTurn | None = None
         self._count = 0
@@ -120,6 +127,7 @@ class TurnLog:
     def follow(self, session: AgentSession[Any]) -> None:
         """Listen to a session's events."""
         self._session = session
+        session.on("user_input_transcribed", self._on_words)
         session.on("conversation_item_added", self._on_item)
         session.on("agent_state_changed", self._on_state)
         session.on("speech_created", self._on_speech)
@@ -136,6 +144,10 @@ class TurnLog:
     def heard_transcript(self) -> None:
         """The words of the latest speech are known."""
         self._transcript = time.monotonic()
+
+    def forget_speech(self) -> None:
+        """The latest speech was a noise, or was passed over: no turn is timed from it."""
+        self._speech_end, self._transcript = self._told
 
     def begin_attempt(self) -> Attempt:
         """The language model is being asked."""
@@ -182,6 +194,10 @@ class TurnLog:
             self._finish()
         await self._ledger.aclose()
 
+    def _on_words(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self._told = (self._speech_end, self._transcript)
+
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
         if not isinstance(item, llm.ChatMessage):
@@ -204,6 +220,7 @@ class TurnLog:
                 attempt=attempt,
             )
             self._speech_end = self._transcript = None
+            self._told = (None, None)
             self._begin(turn)
         elif item.role == "assistant" and self._open is not None:
             if self._open.user_text is None:

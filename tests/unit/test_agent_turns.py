@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit.agents import ConversationItemAddedEvent, llm
+from livekit.agents import ConversationItemAddedEvent, UserInputTranscribedEvent, llm
 from livekit.agents.voice import AgentStateChangedEvent
 
 from appliance.store import Store, Turn, upgrade
 from services.agent.apology import ONE_MOMENT, seconds
 from services.agent.ledger import TOPIC
+from services.agent.speculation import Speculation
 from services.agent.turns import STAGES, OpenTurn, TurnLog
 from tests.agent_fakes import FakeHandle, FakeSession
 
@@ -29,7 +30,7 @@ class Talk:
         self.call = store.sessions.create(persona="default", keep_transcript=True)
         self.told: list[dict[str, Any]] = []
         self.session = FakeSession()
-        self.log = TurnLog(store, self.call.id, self._publish)
+        self.log = TurnLog(store, self.call.id, self._publish, Speculation("en", lambda: 0.0))
         self.log.follow(self.session)  # type: ignore[arg-type]
 
     async def _publish(self, text: str, topic: str) -> None:
@@ -224,3 +225,44 @@ async def test_an_answer_begun_early_is_counted_as_used_or_in_vain(talk: Talk) -
     talk.reply().finish()
     await talk.log.aclose()
     assert (spent.begun["reply"], spent.used["reply"]) == (2, 1)
+
+
+def told_words(talk: Talk) -> None:
+    event = UserInputTranscribedEvent(transcript="Hello.", is_final=True)
+    talk.session.emit("user_input_transcribed", event)
+
+
+async def test_a_typed_turn_takes_no_times_from_a_noise_before_it(talk: Talk) -> None:
+    talk.log.heard_speech_end(time.monotonic() - 120)
+    talk.log.heard_transcript()
+    talk.log.forget_speech()
+    reply = talk.reply()
+    talk.item("user", "typed")
+    talk.sound()
+    reply.finish()
+    await talk.log.aclose()
+    assert set(talk.stored()[0].ms.values()) == {None}
+
+
+async def test_a_noise_after_the_words_leaves_them_their_times(talk: Talk) -> None:
+    spoken = time.monotonic() - 1
+    talk.log.heard_speech_end(spoken)
+    talk.log.heard_transcript()
+    told_words(talk)
+    talk.log.heard_speech_end(time.monotonic())
+    talk.log.forget_speech()
+    talk.item("user", "Hello.")
+    await talk.log.aclose()
+    assert talk.told[0]["at"]["speech_end"] == spoken
+    assert talk.told[0]["at"]["transcript"] is not None
+
+
+async def test_a_turn_that_was_answered_leaves_no_times_behind(talk: Talk) -> None:
+    talk.log.heard_speech_end(time.monotonic())
+    told_words(talk)
+    talk.item("user", "Hello.")
+    talk.log.heard_speech_end(time.monotonic())
+    talk.log.forget_speech()
+    talk.item("user", "typed")
+    await talk.log.aclose()
+    assert talk.told[1]["at"]["speech_end"] is None
