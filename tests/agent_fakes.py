@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Any]
 
 
 async def until(true: Callable[[], Any]) -> None:
-    """Wait for a condition, at most a few seconds."""
+    """Wait for a condition, at most ``WAIT_S``."""
     async with asyncio.timeout(WAIT_S):
         while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,11 +22,12 @@ from services.agent.apology import Apologies
 from services.agent.mind import first_context
 from services.agent.overlap import Manner
 from services.agent.speaker import Speaker
+from services.agent.speculation import Speculation
 from services.agent.talk import Detectors, Talk
 from services.agent.turns import TurnLog
 from services.agent.utterance import RATE_HZ
 from services.agent.voice import RATE_HZ as VOICE_HZ
-from tests.agent_fakes import FakeLlm, FakeStt, FakeTts, serving
+from tests.agent_fakes import WAIT_S, FakeLlm, FakeStt, FakeTts, serving
 
 CLIP = PROJECT_DIR / "tests" / "data" / "questions" / "italy.flac"
 FRAME = RATE_HZ // 50
@@ -36,6 +38,7 @@ class Mouth(io.AudioInput):
 
     def __init__(self) -> None:
         super().__init__(label="mouth")
+        self.said = asyncio.Event()
         self._frames: utils.aio.Chan[rtc.AudioFrame] = utils.aio.Chan()
 
     async def __anext__(self) -> rtc.AudioFrame:
@@ -45,10 +48,13 @@ class Mouth(io.AudioInput):
         """Say a recording, then be silent for three seconds."""
         spoken = read_audio(clip).resampled(RATE_HZ).to_s16le()
         noise = np.random.default_rng(0).normal(0, 8, RATE_HZ * 3).astype(np.int16).tobytes()
+        self.said.clear()
         for start in range(0, len(spoken + noise) - FRAME * 2, FRAME * 2):
             piece = (spoken + noise)[start : start + FRAME * 2]
             self._frames.send_nowait(rtc.AudioFrame(piece, RATE_HZ, 1, FRAME))
             await asyncio.sleep(0.02)
+            if start >= len(spoken):
+                self.said.set()
 
 
 class Loudspeaker(io.AudioOutput):
@@ -86,8 +92,11 @@ class Loudspeaker(io.AudioOutput):
 class PacedLoudspeaker(io.AudioOutput):
     """Plays at the pace of sound, like a room; keeps what it played.
 
+    A machine that is held up delays the sound, it does not skip any.
+
     Attributes:
         played: mono s16le at the voice's rate.
+        up_to_s: it plays no further, in seconds of all that it plays.
     """
 
     def __init__(self) -> None:
@@ -97,6 +106,7 @@ class PacedLoudspeaker(io.AudioOutput):
             sample_rate=VOICE_HZ,
         )
         self.played = bytearray()
+        self.up_to_s = math.inf
         self._queue = bytearray()
         self._position = 0
         self._flushed = False
@@ -125,15 +135,14 @@ class PacedLoudspeaker(io.AudioOutput):
             self._end(interrupted=True)
 
     async def _play(self) -> None:
-        began, step = time.monotonic(), VOICE_HZ // 50 * 2
+        step = VOICE_HZ // 50 * 2
         while self._queue or not self._flushed:
-            due = int((time.monotonic() - began) * VOICE_HZ) * 2
-            while self._queue and self._position < due:
+            await asyncio.sleep(0.02)
+            if self.heard_s < self.up_to_s:
                 piece = self._queue[:step]
                 del self._queue[:step]
                 self._position += len(piece)
                 self.played += piece
-            await asyncio.sleep(0.01)
         self._end(interrupted=False)
 
     def _end(self, *, interrupted: bool) -> None:
@@ -163,6 +172,7 @@ class Stage:
         self.stt, self.llm, self.tts = FakeStt(), FakeLlm("The capital ", "is ", "Rome."), FakeTts()
         self.stt.text = "What is the capital of Italy?"
         self.mouth, self.loudspeaker = Mouth(), loudspeaker or Loudspeaker()
+        self.unheard: list[float] = []
         self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     async def start(self, stack: AsyncExitStack) -> None:
@@ -172,13 +182,15 @@ class Stage:
             ("tts", "/v1/audio/speech", self.tts.handle),
         ):
             await stack.enter_async_context(serving(self.settings.socket(program), path, handler))
-        self.turns = TurnLog(self.store, self.call.id, self._publish)
+        self.turns = TurnLog(
+            self.store, self.call.id, self._publish, Speculation("en", lambda: 0.0)
+        )
         detectors = Detectors(
             ear=inference.VAD(min_silence_duration=0.25),
             session=inference.VAD(min_silence_duration=0.25),
         )
         self.talk = Talk.make(
-            self.settings, self.persona, self.call.id, detectors, self.turns, lambda _s: None
+            self.settings, self.persona, self.call.id, detectors, self.turns, self.unheard.append
         )
         session = self.talk.session
         self.turns.follow(session)
@@ -192,7 +204,7 @@ class Stage:
             self.apologies.new_attempt, self.talk.overlap.judged,
         )  # fmt: skip
         await session.start(speaker, record=False)
-        self.talk.started()
+        self.talk.started(clock=lambda: self.loudspeaker.heard_s)
 
     async def stop(self) -> None:
         await self.talk.session.aclose()
@@ -206,7 +218,7 @@ class Stage:
 
 async def next_told(stage: Stage, topic: str) -> Any:
     """What the page is told next on a topic."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while (told := await stage.told.get())[0] != topic:
             pass
     return told[1]

@@ -13,12 +13,12 @@ from appliance.settings import Settings
 from appliance.store import Turn
 from services.agent.apology import LLM_FAILED
 from services.agent.mind import first_context, fit, make_mind
-from tests.agent_fakes import FakeLlm, serving
+from tests.agent_fakes import WAIT_S, FakeLlm, serving
 
 pytestmark = pytest.mark.unit
 
 ROUTE = "/v1/chat/completions"
-ONCE = APIConnectOptions(max_retry=0, timeout=5)
+ONCE = APIConnectOptions(max_retry=0, timeout=WAIT_S)
 
 
 def persona(**changes: object) -> Persona:

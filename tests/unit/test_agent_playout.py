@@ -14,7 +14,7 @@ from livekit.agents.voice.io import TimedString
 
 from services.agent.playout import Playout
 from services.agent.voice import RATE_HZ
-from tests.agent_fakes import until
+from tests.agent_fakes import WAIT_S, until
 from tests.agent_stage import PacedLoudspeaker
 
 pytestmark = pytest.mark.unit
@@ -22,12 +22,23 @@ pytestmark = pytest.mark.unit
 FRAME = RATE_HZ // 20
 
 
+class Clock:
+    """Stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Stand:
     """A playout before a loudspeaker, and what it reports."""
 
     def __init__(self) -> None:
         self.loudspeaker = PacedLoudspeaker()
-        self.playout = Playout(self.loudspeaker)
+        # By a clock of its own, a loudspeaker that is held up would be behind its position.
+        self.playout = Playout(self.loudspeaker, lambda: self.loudspeaker.heard_s)
         self.finished: list[io.PlaybackFinishedEvent] = []
         self.started = 0
         self.playout.on("playback_finished", self.finished.append)
@@ -35,6 +46,14 @@ class Stand:
 
     def _on_started(self, _event: io.PlaybackStartedEvent) -> None:
         self.started += 1
+
+    async def give(self, seconds: float, sentence: str = "") -> None:
+        """Hand over silence; it begins with a sentence's text, and may not be the end of it."""
+        size = int(seconds * RATE_HZ)
+        frame = rtc.AudioFrame(bytes(size * 2), RATE_HZ, 1, size)
+        if sentence:
+            frame.userdata[USERDATA_TIMED_TRANSCRIPT] = [TimedString(sentence, start_time=0.0)]
+        await self.playout.capture_frame(frame)
 
     async def speak(self, *sentences: str, frames: int = 10) -> bytes:
         """Hand over half a second of a rising count for each sentence, then end."""
@@ -61,7 +80,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 async def over(stand: Stand) -> io.PlaybackFinishedEvent:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         return await stand.playout.wait_for_playout()
 
 
@@ -158,7 +177,7 @@ async def test_the_end_of_a_sentence_can_be_waited_for(stand: Stand) -> None:
     await stand.playout.sentence_ends()
     await stand.speak("First, a clause, ", "and the end. ", "And more.", frames=6)
     await until(lambda: stand.loudspeaker.heard_s >= 0.1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         await stand.playout.sentence_ends()
     assert 0.5 <= stand.loudspeaker.heard_s < 0.9
 
@@ -168,6 +187,39 @@ async def test_the_end_of_a_sentence_that_is_cut_is_not_waited_for(stand: Stand)
     waiting = asyncio.create_task(stand.playout.sentence_ends())
     await until(lambda: stand.loudspeaker.heard_s >= 0.1)
     stand.playout.clear_buffer()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         await waiting
     assert stand.loudspeaker.heard_s < 0.9
+
+
+async def test_a_gap_in_the_sound_brings_the_end_of_a_sentence_no_nearer() -> None:
+    stand, clock = Stand(), Clock()
+    stand.playout = Playout(stand.loudspeaker, clock)
+    await stand.give(0.3, "A sentence that is made slowly.")
+    clock.now += 0.2
+    assert stand.playout.position_s == pytest.approx(0.2)
+    clock.now += 5.0
+    assert stand.playout.position_s == pytest.approx(0.3)
+    await stand.give(0.7)
+    stand.playout.flush()
+    assert stand.playout.position_s == pytest.approx(0.3)
+    clock.now += 0.5
+    assert stand.playout.position_s == pytest.approx(0.8)
+    waiting = asyncio.create_task(stand.playout.sentence_ends())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    clock.now += 0.15
+    async with asyncio.timeout(WAIT_S):
+        await waiting
+    stand.playout.clear_buffer()
+
+
+async def test_sound_that_comes_in_time_is_no_gap() -> None:
+    stand, clock = Stand(), Clock()
+    stand.playout = Playout(stand.loudspeaker, clock)
+    await stand.give(0.5, "A sentence that is made in time.")
+    clock.now += 0.4
+    await stand.give(0.5)
+    clock.now += 0.3
+    assert stand.playout.position_s == pytest.approx(0.7)
+    stand.playout.clear_buffer()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.agent.apology import TTS_FAILED
-from tests.agent_fakes import until
+from tests.agent_fakes import WAIT_S, until
 from tests.agent_stage import Stage, next_told
 
 pytestmark = pytest.mark.unit
@@ -58,6 +58,24 @@ async def test_a_typed_question_is_answered(stage: Stage) -> None:
     await next_told(stage, "appliance.turn")
     (turn,) = stage.store.turns.list(stage.call.id)
     assert turn.agent_text == "The capital is Rome."
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_typed_question_after_a_speech_without_words_has_no_times(
+    stage: Stage, status: int
+) -> None:
+    stage.stt.text, stage.stt.status = "", status
+    forgotten = asyncio.Event()
+    stage.talk.session.on("error", lambda _error: forgotten.set())
+    speaking = asyncio.create_task(stage.mouth.speak())
+    await until(lambda: stage.unheard or forgotten.is_set())
+    await asyncio.wait_for(stage.mouth.said.wait(), WAIT_S)
+    await until(stage.talk.ear.settled.is_set)
+    speaking.cancel()
+    stage.talk.session.generate_reply(user_input="What is the capital of Italy?")
+    await next_told(stage, "appliance.turn")
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert set(turn.ms.values()) == {None}
 
 
 async def test_the_model_is_asked_when_the_store_has_the_turns_before(

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
-from tests.agent_fakes import serving, until
+from tests.agent_fakes import WAIT_S, serving, until
 
 pytestmark = pytest.mark.unit
 
@@ -76,7 +76,7 @@ async def test_a_voice_that_has_no_time_is_not_asked_again(tmp_path: Path, statu
         voice = make(tmp_path / "tts.sock", GREETING)
         voice.prewarm()
         assert voice._warming is not None
-        await asyncio.wait_for(voice._warming, 5)
+        await asyncio.wait_for(voice._warming, WAIT_S)
         await voice.aclose()
     assert len(fake.asked) == 1
 
@@ -85,5 +85,5 @@ async def test_a_voice_that_is_away_does_no_harm(tmp_path: Path) -> None:
     voice = make(tmp_path / "nobody.sock", GREETING)
     voice.prewarm()
     assert voice._warming is not None
-    await asyncio.wait_for(voice._warming, 5)
+    await asyncio.wait_for(voice._warming, WAIT_S)
     await voice.aclose()
