@@ -37,3 +37,11 @@ def error_rate(said: list[str], heard: list[str]) -> float:
     normal = EnglishTextNormalizer()
     rate: float = jiwer.wer([normal(text) for text in said], [normal(text) for text in heard])
     return rate
+
+
+def knows_france(heard: str, answer: str) -> bool:
+    """Whether the recorded question for France's capital was answered as it was heard.
+
+    "France" is heard as "friends" now and then, and then another answer is right.
+    """
+    return "paris" in answer.lower() or "france" not in heard.lower()
