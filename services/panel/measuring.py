@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ SHOWN = 10
 COMMAND = (sys.executable, "-m", "appliance.cli", "bench")
 # The panel itself stops within two seconds.
 _STOP_S = 1.5
+_BROKE_OFF = "The measurement broke off."
 _STEP = re.compile(r"(\d+) of (\d+)")
 
 log = logs.get(__name__)
@@ -155,11 +157,18 @@ class Measuring:
             log.warning("measuring_not_started", error=type(error).__name__)
             self._problem = "The measurement could not be started."
             return
-        said = await self._follow(self._process)
-        code = await self._process.wait()
+        try:
+            said = await self._follow(self._process)
+            code = await self._process.wait()
+        except Exception as error:  # noqa: BLE001  whatever it said, the page must not show success
+            log.warning("measuring_broke_off", error=type(error).__name__)
+            self._problem = _BROKE_OFF
+            return
+        finally:
+            await _ended(self._process)
         log.info("measured", code=code, rooms=wish.rooms, turns=wish.turns)
         if code:
-            self._problem = said or "The measurement broke off."
+            self._problem = said or _BROKE_OFF
 
     async def _follow(self, process: asyncio.subprocess.Process) -> str:
         """Count the steps; returns the last thing said that is none."""
@@ -196,6 +205,18 @@ class Measuring:
             except FileNotFoundError:
                 pass
         raise NotFound("measurement_unknown", "There is no such measurement.", "Look at the list.")
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End it if it still runs: as Ctrl-C does, so that it leaves its rooms, or by force."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_S)
+        except TimeoutError:
+            process.kill()
 
 
 def _kept(name: str, result: dict[str, Any]) -> Kept:

@@ -21,6 +21,8 @@ _BADLY = "import sys; sys.stderr.write('1 of 6\\nThe box is full.\\n'); sys.exit
 # Until it is told to stop, which ends it at once.
 _LONG = "import sys, time; sys.stderr.write('2 of 6\\n'); sys.stderr.flush(); time.sleep(600)"
 
+_ENDLESS_LINE = "import sys, time; sys.stderr.write('x' * 100_000); time.sleep(600)"
+
 
 @pytest.fixture
 async def panel(tmp_path: Path) -> AsyncIterator[Panel]:
@@ -70,6 +72,19 @@ async def test_the_commands_own_words_say_why_nothing_came_of_it(panel: Panel) -
     await panel.http.post("/speed/measure", data=WISH)
     await until(lambda: not measuring.running)
     assert "The box is full." in (await panel.http.get("/speed")).text
+
+
+async def test_a_program_that_cannot_be_followed_is_ended_and_the_page_says_so(
+    panel: Panel,
+) -> None:
+    """A line of 100 kB is more than the panel reads at once."""
+    measuring = _measuring(panel, _ENDLESS_LINE)
+    await panel.http.post("/speed/measure", data=WISH)
+    await until(lambda: not measuring.running)
+    assert measuring.progress().problem == "The measurement broke off."
+    process = measuring._process
+    assert process is not None
+    await until(lambda: process.returncode is not None)
 
 
 async def test_nobody_on_the_line_is_disturbed(panel: Panel) -> None:
