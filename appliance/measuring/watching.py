@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import platform
 from collections import defaultdict
@@ -17,6 +18,8 @@ from appliance.host import Host, HostReader
 from appliance.settings import Settings
 
 _EVERY_S = 0.5
+# The kernel adds up a program's share of memory page by page.
+_LOOKS_PER_MEMORY = 5
 _MB = 1e6
 
 
@@ -52,8 +55,11 @@ class Watch:
     async def during(
         self, side: str, memory: Callable[[], Mapping[str, int]]
     ) -> AsyncIterator[None]:
-        """Watch as long as the block runs; ``memory`` says, in bytes by program, what is in use."""
-        task = asyncio.create_task(self._look(side))
+        """Watch as long as the block runs; ``memory`` says, in bytes by program, what is in use.
+
+        Memory is asked for at every fifth look and at the end.
+        """
+        task = asyncio.create_task(self._look(side, memory))
         try:
             yield
             self._keep_most(side, await asyncio.to_thread(memory))
@@ -80,11 +86,13 @@ class Watch:
         for name, size in used.items():
             most[name] = max(size, most.get(name, 0))
 
-    async def _look(self, side: str) -> None:
+    async def _look(self, side: str, memory: Callable[[], Mapping[str, int]]) -> None:
         # A share of the processors counts from the reading before.
         await asyncio.to_thread(self.host)
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(_EVERY_S)
+            if look % _LOOKS_PER_MEMORY == 0:
+                self._keep_most(side, await asyncio.to_thread(memory))
             host, gpu = await asyncio.to_thread(lambda: (self.host(), self.gpu()))
             self.readings[side].append(
                 Reading(host.cpu_percent, host.memory_used, gpu.load_percent, gpu.memory_used)

@@ -19,12 +19,13 @@ from appliance.errors import ApplianceError, BadInput, NotReady
 from appliance.gpu import Gpu
 from appliance.headset import Clip
 from appliance.host import Host
+from appliance.measuring import watching
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
 from appliance.measuring.sides import Side, check_seats
 from appliance.measuring.tokens import rate
 from appliance.measuring.watching import Watch
-from appliance.settings import Settings
+from appliance.settings import PROJECT_DIR, Settings
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
@@ -100,6 +101,12 @@ def _side(name: str, make: Callable[[], Caller]) -> Side:
 
 def _task(**plan: Any) -> Task:
     return Task(Plan(**plan), Voices.read(RECORDINGS), {"llm": "small"}, "a note")
+
+
+def test_the_recordings_are_those_of_the_tests() -> None:
+    for shipped in RECORDINGS.iterdir():
+        kept = PROJECT_DIR / "tests" / "data" / "questions" / shipped.name
+        assert shipped.read_bytes() == kept.read_bytes(), shipped.name
 
 
 async def test_the_sides_change_places_and_every_turn_is_kept(caller: type[FakeCaller]) -> None:
@@ -227,6 +234,21 @@ def test_the_table_says_what_was_measured(capsys: pytest.CaptureFixture[str]) ->
     assert "700" in shown
     assert "answered 2 of 2, cut into 0, p90 / p50 1.0" in shown
     assert "memory 100 MB" in shown
+
+
+async def test_memory_that_is_given_back_before_the_end_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "_EVERY_S", 0.001)
+    watch, used = _watch(), 300_000_000
+    async with watch.during("ours", lambda: {"llm": used}):
+
+        async def seen() -> bool:
+            return bool(watch.programs["ours"])
+
+        await eventually(seen)
+        used = 100_000_000
+    assert watch.figures("ours")["memory_mb"]["programs"] == {"llm": 300}
 
 
 async def test_the_machine_is_read_while_it_is_measured() -> None:
