@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,8 @@ from appliance.store import Store
 from tests.box import Box
 from tests.results import note
 from tests.waiting import until
+
+_COUNTED = re.compile(r'^voice_turn_latency_seconds_count\{stage="at_ear"\} (\S+)$', re.MULTILINE)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -40,11 +43,17 @@ def test_two_questions_are_measured_and_kept(box: Box, tmp_path: Path) -> None:
     listed = json.loads(box.command("turns", "--json", "--limit", "4").stdout)
     heard = [turn["ms"]["at_ear"] for turn in found["turns"] if not turn["why"]]
     kept = [turn["ms"].get("at_ear") for turn in listed]
-    assert set(heard) & set(kept)
+    assert set(heard) & set(kept) - {None}
 
-    page = httpx.get(f"{box.url}/metrics", headers=box.auth, trust_env=False)
-    assert page.status_code == 200
-    assert 'voice_turn_latency_seconds_bucket{le="0.8",stage="at_ear"}' in page.text
+    def is_counted() -> bool:
+        page = httpx.get(f"{box.url}/metrics", headers=box.auth, trust_env=False)
+        assert page.status_code == 200
+        found = _COUNTED.search(page.text)
+        assert found, page.text
+        return float(found[1]) > 0
+
+    # A turn is counted half a minute after its end: until then more of it may become known.
+    until(is_counted, 90, "the turns in the metrics", pause_s=0.5)
 
 
 def test_more_rooms_than_seats_are_refused(box: Box) -> None:
