@@ -1,8 +1,8 @@
 """At how many pauses inside a sentence the agent would begin to speak, and how soon after real ends.
 
-    python bench/pauses.py [--clips FOLDER ...] [--made 80] [--out bench/results/pauses.json]
-    python bench/pauses.py --record raw.json     only listen: what is known in each pause
-    python bench/pauses.py --again raw.json      judge a recording of that kind anew, at once
+    python -m bench.pauses [--clips FOLDER ...] [--made 80] [--out bench/results/pauses.json]
+    python -m bench.pauses --record raw.json     only listen: what is known in each pause
+    python -m bench.pauses --again raw.json      judge a recording of that kind anew, at once
 
 No box is needed: an stt service of its own, the real detectors, ear and judge in one session a
 turn, and a mind and a voice that answer at once. "stock" is what the framework does by itself

@@ -27,6 +27,8 @@ from livekit.agents import (
 )
 from livekit.agents.voice import AgentStateChangedEvent, io
 
+from appliance.personas import ENDPOINTING
+from appliance.settings import Settings
 from bench.pauses_sounds import RATE_HZ, Samples, Spoken
 from bench.pauses_stepped import Pace, SteppedEar, SteppedEnd, Watched
 from services.agent.ear import Ear
@@ -36,7 +38,6 @@ from services.agent.upstream import Upstream
 
 FRAME = RATE_HZ // 50
 PAUSE_S = 0.25
-SPECULATE_S = 0.12
 _VOICE_HZ = 24000
 _LISTEN_S = 0.8
 _NEVER_S = 600.0
@@ -81,7 +82,7 @@ async def hold(
     detector = inference.TurnDetector(version="v1-mini")
     ear = Ear(
         make_upstream(), inference.VAD(min_silence_duration=PAUSE_S), model="whisper-1",
-        language="en", speculate_after_s=SPECULATE_S,
+        language="en", speculate_after_s=Settings().agent.speculate_after_s,
     )  # fmt: skip
     if way == "ours":
         session = our_session(ear, session_vad, TurnEnd(detector, noted, "en"))
@@ -124,7 +125,7 @@ async def listen(spoken: Spoken, make_upstream: Callable[[], Upstream]) -> Seen:
 
     ear = SteppedEar(
         make_upstream(), Watched(inference.VAD(min_silence_duration=PAUSE_S), pace),
-        model="whisper-1", language="en", speculate_after_s=SPECULATE_S,
+        model="whisper-1", language="en", speculate_after_s=Settings().agent.speculate_after_s,
     )  # fmt: skip
     ear.pace = pace
     end = SteppedEnd(inference.TurnDetector(version="v1-mini"), noted, "en", pace)
@@ -140,7 +141,8 @@ async def listen(spoken: Spoken, make_upstream: Callable[[], Upstream]) -> Seen:
 
 
 def our_session(ear: Ear, session_vad: vad.VAD, end: TurnEnd) -> AgentSession[None]:
-    """A session as a call has it."""
+    """A session that ends turns as a call's does; what is said over the agent is not its subject."""
+    delays = ENDPOINTING["balanced"]
     session: AgentSession[None] = AgentSession(
         stt=ear,
         vad=PatientDetector(session_vad, ear.settled),
@@ -148,9 +150,15 @@ def our_session(ear: Ear, session_vad: vad.VAD, end: TurnEnd) -> AgentSession[No
         tts=_Tone(),
         turn_handling=TurnHandlingOptions(
             turn_detection=end,
-            endpointing={"mode": "fixed", "min_delay": 0.3, "max_delay": 2.5},
+            endpointing={"mode": "fixed", "min_delay": delays.min_s, "max_delay": delays.max_s},
             interruption={"mode": "vad"},
-            preemptive_generation={"enabled": True, "preemptive_tts": True},
+            # As in services/agent/talk.py.
+            preemptive_generation={
+                "enabled": True,
+                "preemptive_tts": True,
+                "max_retries": 4,
+                "max_speech_duration": 60.0,
+            },
         ),
         aec_warmup_duration=None,
     )
