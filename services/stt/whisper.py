@@ -155,9 +155,11 @@ class Whisper:
                 return None
             if self._is_invented(answer, window, manner):
                 return _passage(window, answer, text="", tokens=(), words=())
-            words: tuple[Word, ...] = ()
+            words: tuple[Word, ...] | None = ()
             if manner.timed and answer.tokens:
                 words = self._words(answer, manner.task, heard, window, request)
+            if words is None:
+                return None
             return _passage(window, answer, answer.text, answer.tokens, words)
         finally:
             request.over()
@@ -172,16 +174,18 @@ class Whisper:
             return None
         heard = _Heard(encoded, frames, rules.token_cap(features.shape[-1]))
         known = manner.language or self._rooms.language(room)
+        answer: _Answer | None = None
         if known:
             answer = self._written(heard, known, manner, request)
             if answer is None or manner.language or answer.avg_logprob >= rules.OTHER_LANGUAGE:
                 return answer
-            # Perhaps the caller speaks another language by now.
-            other, sure = self._language(encoded, request)
-            if other == known or sure < rules.SURE_LANGUAGE:
-                return answer
-        else:
-            other, sure = self._language(encoded, request)
+        # A known language may be another by now.
+        found = self._language(encoded, request)
+        if found is None:
+            return None
+        other, sure = found
+        if known and (other == known or sure < rules.SURE_LANGUAGE):
+            return answer
         answer = self._written(heard, other, manner, request)
         believed = answer is not None and answer.avg_logprob >= rules.OTHER_LANGUAGE
         if believed and sure >= rules.SURE_LANGUAGE:
@@ -202,11 +206,13 @@ class Whisper:
             pace=pace,
         )
 
-    def _language(self, encoded: Any, request: Request) -> tuple[str, float]:
-        """The language that is spoken, and its probability."""
+    def _language(self, encoded: Any, request: Request) -> tuple[str, float] | None:
+        """The language that is spoken, and its probability; None if stopped."""
         if not self._model.model.is_multilingual:
             return "en", 1.0
         with self._turnstile.turn(request):
+            if request.stop.is_set():
+                return None
             best: tuple[str, float] = self._model.model.detect_language(encoded)[0][0]
         return best[0].strip("<|>"), best[1]
 
@@ -248,11 +254,13 @@ class Whisper:
 
     def _words(
         self, answer: _Answer, task: Task, heard: int, window: Window, request: Request
-    ) -> tuple[Word, ...]:
+    ) -> tuple[Word, ...] | None:
         from faster_whisper.transcribe import merge_punctuations
 
         tokenizer = self._tokenizer(task, answer.language)
         with self._turnstile.turn(request):
+            if request.stop.is_set():
+                return None
             aligned = self._model.find_alignment(
                 tokenizer, [list(answer.tokens)], answer.encoded, heard
             )[0]

@@ -73,14 +73,17 @@ class Voice:
         self, stages: Stages, pace: Speed, asked: Tensors, order: Order
     ) -> Iterator[Samples]:
         with self._cores.place(order):
+            if order.stop.is_set():
+                return
             sentence = stages.sentence(asked)
         done = before = 0
         heard = order.lead if order.heard else None
         while done < sentence.length:
-            before = next_piece(pace, heard, before, sentence.length - done)
             with self._cores.place(order):
                 if order.stop.is_set():
                     return
+                # Chosen only now: the wait for a core has used up some of the lead.
+                before = next_piece(pace, heard, before, sentence.length - done)
                 started = time.monotonic()
                 samples = sentence.samples(done, done + before)
                 pace.took(before, time.monotonic() - started)
