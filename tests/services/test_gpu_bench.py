@@ -21,6 +21,7 @@ pytestmark = pytest.mark.services
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.timeout(300)
 def test_the_script_runs_through_on_the_processor_and_keeps_its_figures(tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "bench/gpu.sh", "--tiny", "--out", tmp_path, "llm", "stt"],
@@ -40,6 +41,7 @@ def test_the_script_runs_through_on_the_processor_and_keeps_its_figures(tmp_path
     assert shapes == {(frames, batch) for frames in (800, 1200, 3000) for batch in (1, 2)}
 
 
+@pytest.mark.timeout(300)
 def test_a_card_that_is_expected_and_missing_fails_the_run(tmp_path: Path) -> None:
     model = synthetic_gguf.make(tmp_path / "tiny.gguf", synthetic_gguf.SHAPES["tiny"])
     done = subprocess.run(

@@ -322,22 +322,24 @@ def test_one_that_cannot_even_begin_is_told(desk: Desk) -> None:
 
 def test_four_rooms_with_faults_all_over(desk: Desk) -> None:
     desk.model.faulty = {777: -3, 778: 1}
-    random = np.random.default_rng(1)
     failures: list[object] = []
+    ends: dict[int, set[object]] = {kind: set() for kind in range(4)}
 
     def room(number: int) -> None:
         base = 100 * number
         for turn in range(25):
-            kind = int(random.integers(4)) if number % 2 else 0
+            kind = (turn + number) % 4 if number % 2 else 0
             prompt = [base + k for k in range(3 + turn % 7)]
             if kind == 1:
-                prompt[1] = 777 + turn % 2
-            asked = desk.ask(prompt, most=10, session=str(number))
+                prompt[1] = 777 + turn // 4 % 2
+            stop = threading.Event()
             if kind == 2:
-                asked.stop.set()
+                stop.set()
+            asked = desk.ask(prompt, most=10, session=str(number), stop=stop)
             if kind == 3:
                 asked.is_over = True
             items = rest(asked)
+            ends[kind].add(items[-1] if isinstance(items[-1], Done) else type(items[-1]))
             expected = [prompt[-1] + 1 + k for k in range(10)]
             if kind == 0 and words(items) != expected:
                 failures.append((number, turn, items))
@@ -346,9 +348,14 @@ def test_four_rooms_with_faults_all_over(desk: Desk) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(WAIT_S * 3)
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
     assert not failures
-    assert not any(thread.is_alive() for thread in threads)
+    assert ends[0] == {Done.LENGTH}
+    assert ends[1] == {Broken, ContextFull}
+    assert ends[2] == {Done.LEFT}
+    # Some are done before they can leave.
+    assert ends[3] <= {Done.LEFT, Done.LENGTH}
 
 
 def test_a_model_that_cannot_be_loaded_is_told() -> None:
@@ -371,6 +378,7 @@ def test_at_the_end_everybody_is_told() -> None:
         model.allowed.put(None)
     assert (rest(running)[-1], rest(waiting)[-1]) == (Done.LEFT, Done.LEFT)
     closing.join(WAIT_S)
+    assert not closing.is_alive()
     with pytest.raises(Empty):
         running.out.get_nowait()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 
 
 def request(turnstile: Turnstile, rank: int = 0) -> Request:
@@ -107,6 +106,7 @@ def test_the_most_urgent_waiter_goes_first_and_equals_in_order() -> None:
         assert order == []
     for thread in threads:
         thread.join(WITHIN_S)
+        assert not thread.is_alive()
     assert order == ["first live", "second live", "speculative", "interim"]
 
 
@@ -205,11 +205,9 @@ def test_who_does_not_come_after_all_is_not_waited_for(
 def test_who_is_late_is_not_waited_for(line: Line) -> None:
     coming = request(line.turnstile)
     coming.expect()
-    began = time.monotonic()
     line.joins("a")
     line.ends()
     assert line.done == [["a"]]
-    assert time.monotonic() - began >= module.WINDOW_S
 
 
 def test_more_urgent_work_does_not_wait_for_the_window_of_others(

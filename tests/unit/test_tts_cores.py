@@ -12,6 +12,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
+WAIT_S = 30.0
+
 
 def order(lead_s: float | None, urgency: int = 0) -> Order:
     """A request that was first heard at 0 and has so much sound on its way."""
@@ -38,7 +40,8 @@ def served(cores: Cores, orders: dict[str, Order]) -> list[str]:
         waiting.wait()
         until(lambda: len(cores._waiting) == len(orders))
     for thread in threads:
-        thread.join(5)
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
     return found
 
 
@@ -58,7 +61,7 @@ def test_two_places_are_two() -> None:
         third = threading.Thread(target=lambda: cores.place(order(None)).__enter__())
         third.start()
         until(lambda: len(cores._waiting) == 1)
-    third.join(5)
+    third.join(WAIT_S)
     assert not third.is_alive()
 
 
