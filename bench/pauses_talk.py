@@ -35,6 +35,7 @@ from services.agent.ear import Ear
 from services.agent.pauses import PatientDetector
 from services.agent.turn_end import Evidence, Judge, TurnEnd
 from services.agent.upstream import Upstream
+from services.agent.utterance import NOTHING
 
 FRAME = RATE_HZ // 50
 PAUSE_S = 0.25
@@ -243,8 +244,8 @@ class _Batch(stt.STT[Any]):
         if sound.sample_rate != RATE_HZ:
             resampler = rtc.AudioResampler(sound.sample_rate, RATE_HZ)
             sound = rtc.combine_audio_frames([*resampler.push(sound), *resampler.flush()])
-        text = await self._ear.transcribe(sound.data.tobytes(), "live")
-        return self._ear.event(stt.SpeechEventType.FINAL_TRANSCRIPT, text or "")
+        heard = await self._ear.transcribe(sound.data.tobytes(), "live")
+        return self._ear.event(stt.SpeechEventType.FINAL_TRANSCRIPT, heard or NOTHING)
 
 
 class _Mind(llm.LLM[Any]):
