@@ -23,6 +23,7 @@ class Voices:
         self._cores = Cores(settings.tts.workers)
         self._loaded: OrderedDict[str, Voice] = OrderedDict()
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
 
     @property
     def selected(self) -> str:
@@ -40,14 +41,25 @@ class Voices:
             NotFound: no such voice is installed.
             ApplianceError: its files cannot be used.
         """
+        if found := self._known(voice_id):
+            return found
         # One at a time: the second asker of a new voice waits instead of loading it again.
-        with self._lock:
-            if voice_id not in self._loaded:
-                self._loaded[voice_id] = self._load(voice_id)
+        with self._loading:
+            if found := self._known(voice_id):
+                return found
+            voice = self._load(voice_id)
+            with self._lock:
+                self._loaded[voice_id] = voice
                 if len(self._loaded) > _KEPT:
                     self._loaded.popitem(last=False)
-            self._loaded.move_to_end(voice_id)
-            return self._loaded[voice_id]
+            return voice
+
+    def _known(self, voice_id: str) -> Voice | None:
+        # Never held while a voice loads: those who speak with another go on meanwhile.
+        with self._lock:
+            if voice_id in self._loaded:
+                self._loaded.move_to_end(voice_id)
+            return self._loaded.get(voice_id)
 
     def _load(self, voice_id: str) -> Voice:
         try:
