@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import cuda
@@ -61,13 +62,13 @@ def card_of(settings: Settings) -> Card:
     return Card(free=gpu.memory_free, computes=frozenset(computes))
 
 
-def choose(settings: Settings, weights: int, card: Card) -> Choice:
+def choose(settings: Settings, weights: int, look: Callable[[Settings], Card]) -> Choice:
     """Where to load the model, and how.
 
     Args:
         settings: what is wished for.
         weights: bytes of the model's file.
-        card: what is there.
+        look: what is there; not asked where it does not matter.
 
     Raises:
         ApplianceError: the settings ask for what this machine cannot do.
@@ -75,6 +76,7 @@ def choose(settings: Settings, weights: int, card: Card) -> Choice:
     stt = settings.stt
     if settings.gpu == "off" or stt.device == "cpu":
         return _on_processor(settings, "the settings say so")
+    card = look(settings)
     must = settings.gpu == "required" or stt.device == "cuda"
     if card.why_not:
         if must:

@@ -50,7 +50,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
         installed = Catalogue(self._settings).installed("stt", self._model_id)
         stt = self._settings.stt
         weights = installed.files["model"].stat().st_size
-        choice = choose(self._settings, weights, card_of(self._settings))
+        choice = choose(self._settings, weights, card_of)
         log.info("placed", device=choice.device, computes_in=choice.compute_type, why=choice.why)
         self._whisper = Whisper(
             installed.folder,

@@ -30,7 +30,7 @@ def wish(gpu: Literal["auto", "required", "off"] = "auto", **stt: Any) -> Settin
 
 
 def chosen(settings: Settings, card: Card) -> tuple[str, str]:
-    found = choose(settings, TURBO, card)
+    found = choose(settings, TURBO, lambda _settings: card)
     assert found.why
     return found.device, found.compute_type
 
@@ -54,19 +54,24 @@ def test_the_card_decides_in_what_is_computed(
 
 
 @pytest.mark.parametrize("settings", [wish("off"), wish(device="cpu"), wish("off", device="cuda")])
-def test_a_card_that_is_not_wanted_is_left_alone(settings: Settings) -> None:
-    assert chosen(settings, Card(free=20 * GIB, computes=AMPERE)) == ("cpu", "int8")
+def test_a_card_that_is_not_wanted_is_not_even_looked_at(settings: Settings) -> None:
+    def look(_settings: Settings) -> Card:
+        raise AssertionError("CUDA's libraries would be loaded.")
+
+    found = choose(settings, TURBO, look)
+    assert (found.device, found.compute_type) == ("cpu", "int8")
 
 
 def test_without_a_card_it_is_the_processor_and_the_reason_is_kept() -> None:
-    assert choose(wish(), TURBO, Card("No GPU.")) == Choice("cpu", "int8", "No GPU.")
+    assert choose(wish(), TURBO, lambda _settings: Card("No GPU.")) == Choice("cpu", "int8", "No GPU.")
     assert chosen(wish(compute_type="float32"), Card("No GPU.")) == ("cpu", "float32")
 
 
 @pytest.mark.parametrize("settings", [wish("required"), wish(device="cuda")])
 def test_a_card_that_is_asked_for_and_missing_is_told(settings: Settings) -> None:
+    card = Card("libcublas.so.12 is not there.", "Run scripts/setup.")
     with pytest.raises(ApplianceError) as caught:
-        choose(settings, TURBO, Card("libcublas.so.12 is not there.", "Run scripts/setup."))
+        chosen(settings, card)
     assert caught.value.code == "gpu_unusable"
     assert "libcublas.so.12" in caught.value.message
     assert "scripts/setup" in caught.value.hint
@@ -75,7 +80,7 @@ def test_a_card_that_is_asked_for_and_missing_is_told(settings: Settings) -> Non
 def test_a_card_without_room_is_used_only_if_it_must_be() -> None:
     full = Card(free=1200 * MIB, computes=AMPERE)
     assert chosen(wish(), full) == ("cpu", "int8")
-    assert "1.2 GiB" in choose(wish(), TURBO, full).why
+    assert "1.2 GiB" in choose(wish(), TURBO, lambda _settings: full).why
     assert chosen(wish("required"), full) == ("cuda", "int8_float16")
 
 
@@ -83,7 +88,7 @@ def test_the_owners_compute_type_is_kept_or_refused_by_name() -> None:
     card = Card(free=20 * GIB, computes=TURING)
     assert chosen(wish(compute_type="int8_float16"), card) == ("cuda", "int8_float16")
     with pytest.raises(ApplianceError) as caught:
-        choose(wish(compute_type="bfloat16"), TURBO, card)
+        chosen(wish(compute_type="bfloat16"), card)
     assert caught.value.code == "compute_type_unsupported"
     assert "bfloat16" in caught.value.message
 
