@@ -9,11 +9,12 @@ from contextlib import closing
 from appliance import cuda, logs
 from appliance.catalogue import Catalogue
 from appliance.catalogue.memory import need_for, place_for
-from appliance.catalogue.placing import Placing, Wish, on_card, on_processor
+from appliance.catalogue.placing import LEAST_SLOTS, Placing, Wish, on_card, on_processor
 from appliance.catalogue.reading import shape_of_installed
 from appliance.errors import ApplianceError
 from appliance.gpu import Gpu, reader_of, unusable
 from appliance.seats import conversations_of
+from appliance.serving.scheduler import described
 from appliance.settings import Settings
 from services.llm.engine import LlamaEngine
 
@@ -36,9 +37,10 @@ class PlacedEngine(LlamaEngine):
                 "placed", gpu_layers=placing.gpu_layers, slots=placing.slots,
                 kv_type=placing.kv_type, flash_attn=placing.flash_attn, why=placing.why,
             )  # fmt: skip
-        except ApplianceError as error:
-            self._refused = error
-            placing = on_processor(_wish(settings), error.message)
+        except Exception as error:  # noqa: BLE001  here it would end the program, again at each start
+            self._refused = _refusal(error)
+            # It will not be loaded so; these numbers are for a program that only says why.
+            placing = on_processor(Wish(LEAST_SLOTS, settings.llm.context_tokens), "refused")
         super().__init__(
             settings, slots=placing.slots, gpu_layers=placing.gpu_layers, kv_type=placing.kv_type,
             flash_attn=placing.flash_attn, on_gpu=placing.gpu_layers != 0,
@@ -48,6 +50,17 @@ class PlacedEngine(LlamaEngine):
         if self._refused:
             raise self._refused
         super()._load()
+
+
+def _refusal(error: Exception) -> ApplianceError:
+    if isinstance(error, ApplianceError):
+        return error
+    log.warning("not_placed", **described(error))
+    return ApplianceError(
+        "not_placed",
+        f"The language model could not be placed on this machine ({type(error).__name__}).",
+        "`scripts/appliance logs llm` says where.",
+    )
 
 
 def placing_of(settings: Settings) -> Placing:
@@ -108,7 +121,10 @@ def _why_not(gpu: Gpu) -> ApplianceError | None:
 
 def _kept_for_whisper(settings: Settings, catalogue: Catalogue, gpu: Gpu) -> int:
     """Bytes that Whisper will still take: both start at the same time."""
-    if settings.stt.url or place_for(settings, "stt", gpu) == "ram" or _is_ready(settings):
+    if settings.stt.url or place_for(settings, "stt", gpu) == "ram":
+        return 0
+    # Without CUDA's libraries it computes on the processor, whatever is free on the card.
+    if cuda.preload(cuda.WHISPER) or _is_ready(settings):
         return 0
     try:
         need = need_for(settings, catalogue, catalogue.selected("stt"), gpu)

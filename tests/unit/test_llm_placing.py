@@ -16,10 +16,12 @@ import pytest
 from appliance import cuda
 from appliance.catalogue import Catalogue
 from appliance.catalogue.fit import GIB, MIB, Plan, need_of
+from appliance.catalogue.placing import Placing
 from appliance.catalogue.reading import shape_of_installed
 from appliance.errors import ApplianceError
 from appliance.setting_groups import AgentSettings, LlmSettings, SttSettings
 from appliance.settings import Settings
+from services.llm import placing as placing_module
 from services.llm.placing import PlacedEngine, placing_of
 from tests.fakes_nvml import RTX_4090, FakeNvml, loaded
 
@@ -100,6 +102,20 @@ def test_room_is_left_for_whisper_that_starts_at_the_same_time(
     assert (before.slots, before.kv_type, before.gpu_layers) == (5, "q8_0", -1)
 
 
+def test_no_room_is_kept_for_a_whisper_that_cannot_lie_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def preload(names: tuple[str, ...]) -> str:
+        return names[0] if names == cuda.WHISPER else ""
+
+    free = tight() + need("stt", Plan("vram"))
+    with loaded(card(free)):
+        beside = placing_of(box(tmp_path))
+        monkeypatch.setattr(cuda, "preload", preload)
+        alone = placing_of(box(tmp_path))
+    assert (beside.kv_type, alone.kv_type) == ("q8_0", "f16")
+
+
 @pytest.mark.parametrize("settings", [{"gpu": "off"}, {"llm": LlmSettings(gpu_layers=0)}])
 def test_a_card_that_is_not_wanted_is_not_asked(tmp_path: Path, settings: dict[str, Any]) -> None:
     nvml = card(20 * GIB)
@@ -130,6 +146,21 @@ def test_a_card_that_is_required_and_cannot_be_used_is_the_reason_not_to_load(
         engine.prepare()
     assert caught.value.code == "llama_without_cuda"
     assert "scripts/setup" in caught.value.hint
+
+
+@pytest.mark.parametrize("raised", [ImportError("no llama_cpp"), FileNotFoundError("gone")])
+def test_whatever_hinders_placing_is_a_reason_and_not_the_programs_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def look(_settings: Settings) -> Placing:
+        raise raised
+
+    monkeypatch.setattr(placing_module, "placing_of", look)
+    engine = PlacedEngine(box(tmp_path))
+    with pytest.raises(ApplianceError, match=type(raised).__name__) as caught:
+        engine.prepare()
+    assert caught.value.code == "not_placed"
+    assert "logs llm" in caught.value.hint
 
 
 def test_a_wheel_for_cuda_without_its_libraries_is_told(
