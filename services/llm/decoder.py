@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from appliance import logs
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, Superseded
 from appliance.serving import Priority
 from appliance.serving.scheduler import described
 from services.llm.asked import Asked, Broken, ContextFull, Done, Item, Read
@@ -168,6 +168,9 @@ class Decoder:
             self._note(self._inbox.get())
         if not self._waiting:
             return
+        for talk in [one for one in self._talks if self._is_overtaken(one.asked)]:
+            # Its place is its room's own: else the newer request would take another room's.
+            self._leave(talk, _superseded())
         # As many places as calls at once: nobody waits here for longer than a step.
         for asked in sorted(self._waiting, key=lambda one: one.priority):
             if asked.is_unwanted:
@@ -175,6 +178,18 @@ class Decoder:
             elif not self._begin(asked):
                 continue
             self._waiting.remove(asked)
+
+    def _is_overtaken(self, asked: Asked) -> bool:
+        """Whether it is a room's early work, and the room asks for something newer."""
+        return (
+            asked.session != ""
+            and asked.priority in (Priority.SPECULATIVE, Priority.INTERIM)
+            and any(
+                newer.session == asked.session and newer.priority <= asked.priority
+                for newer in self._waiting
+                if not newer.is_unwanted
+            )
+        )
 
     def _note(self, found: Asked | None) -> None:
         if found is None:
@@ -272,3 +287,10 @@ class Decoder:
         out.put(self._words.piece(token))
         if talk.said >= talk.asked.most:
             self._leave(talk, Done.LENGTH)
+
+
+def _superseded() -> Superseded:
+    return Superseded(
+        "superseded", "The same room has asked for something newer.",
+        "Ask again if still needed.", can_retry=True,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import pytest
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, Superseded
 from appliance.serving import Priority
 from services.llm.asked import Asked, Broken, ContextFull, Done, Item, Read
 from services.llm.context import Row
@@ -268,6 +268,34 @@ def test_nobodys_early_work_takes_part_while_a_caller_waits(desk: Desk, priority
     # One step was under way when the caller came; his own ten are his alone.
     assert [len(rows) for rows in desk.model.steps[3:13]] == [1] * 10
     assert {rows[0].start for rows in desk.model.steps[3:13]} == {0, *range(2, 11)}
+
+
+@pytest.mark.parametrize("desk", [{"stepwise": True, "slots": 2}], indirect=True)
+def test_a_rooms_newer_request_takes_the_place_of_its_early_one(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    for _ in range(3):
+        allowed.put(None)
+    hall = [500, 501, 502]
+    assert words(desk.answer(hall, session="hall")) == [503, 504, 505]
+    prompt = list(range(40))
+    early = desk.ask(prompt, most=0, priority=Priority.SPECULATIVE, session="kitchen")
+    until(lambda: len(desk.decoder._talks) == 1)
+    live = desk.ask([*prompt, 60], session="kitchen")
+    for _ in range(60):
+        allowed.put(None)
+    assert isinstance(rest(early)[-1], Superseded)
+    items = rest(live)
+    assert (known(items), words(items)) == (8, [61, 62, 63])
+    # The hall's place is still its own.
+    assert known(desk.answer([*hall, 503, 504, 9], session="hall")) == 5
+
+
+def test_early_work_that_is_no_rooms_or_other_programs_is_not_overtaken(desk: Desk) -> None:
+    assert words(desk.answer([10], priority=Priority.SPECULATIVE)) == [11, 12, 13]
+    both = [desk.ask([20], most=9, priority=Priority.BACKGROUND, session="a") for _ in range(2)]
+    assert words(desk.answer([30], session="a")) == [31, 32, 33]
+    assert [len(words(rest(one))) for one in both] == [9, 9]
 
 
 @pytest.mark.parametrize("code", [1, -1, 2])
