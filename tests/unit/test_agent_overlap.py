@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -225,13 +225,7 @@ async def heard(
     session = FakeSession()
     session.agent_state, session.current_speech = "speaking", FakeHandle()
     session.current_speech.is_done = True
-    overlap = Overlap(
-        session,
-        "ignore",
-        "en",
-        0.25,
-        on_passed_over=on_passed_over,  # type: ignore[arg-type]
-    )
+    overlap = Overlap(cast(Any, session), "ignore", "en", 0.25, on_passed_over=on_passed_over)
     overlap.start(Playout(PacedLoudspeaker()))
 
     async def events() -> AsyncIterator[stt.SpeechEvent]:
