@@ -120,8 +120,6 @@ class Gpu:
     driver: str = ""
     cuda: str = ""
     """The newest CUDA that the driver can run, e.g. 12.8."""
-    capability: tuple[int, int] | None = None
-    """What the chip can compute, in CUDA's own numbers: (8, 9) is an RTX 4090."""
     temperature_c: int | None = None
     load_percent: int | None = None
     power_w: float | None = None
@@ -214,13 +212,11 @@ def _open() -> Gpu:
     if not pynvml.nvmlDeviceGetCount():
         raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_NOT_FOUND)
     cuda = _figure(pynvml.nvmlSystemGetCudaDriverVersion_v2)
-    capability = _figure(pynvml.nvmlDeviceGetCudaComputeCapability, _handle())
     return Gpu(
         "present",
         name=str(_figure(pynvml.nvmlDeviceGetName, _handle()) or "NVIDIA GPU"),
         driver=str(_figure(pynvml.nvmlSystemGetDriverVersion) or ""),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
-        capability=tuple(capability) if capability else None,
     )
 
 

@@ -15,7 +15,6 @@ RTX_4090: dict[str, Any] = {
     "nvmlDeviceGetName": b"NVIDIA GeForce RTX 4090",
     "nvmlSystemGetDriverVersion": b"570.133.20",
     "nvmlSystemGetCudaDriverVersion_v2": 12080,
-    "nvmlDeviceGetCudaComputeCapability": (8, 9),
     "nvmlDeviceGetTemperature": 54,
     "nvmlDeviceGetUtilizationRates": {"gpu": 37, "memory": 12},
     "nvmlDeviceGetPowerUsage": 187_450,

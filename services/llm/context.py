@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from appliance.catalogue.fit import KvType
+from appliance.catalogue.placing import FlashAttention
 from services.llm.model import Model, unreadable
 
-FlashAttention = Literal["auto", "on", "off"]
-KvType = Literal["f16", "q8_0", "q4_0"]
-_KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}
-_FLASH: dict[FlashAttention, int] = {"auto": -1, "off": 0, "on": 1}
+_KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
+_FLASH: dict[FlashAttention, int] = {"auto": -1, "on": 1}
 
 Ids = npt.NDArray[np.int32]
 

@@ -11,13 +11,15 @@ import numpy as np
 
 from appliance import logs
 from appliance.catalogue import Catalogue
+from appliance.catalogue.fit import KvType
+from appliance.catalogue.placing import FlashAttention
 from appliance.errors import ApplianceError
 from appliance.seats import conversations_of
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.llm.answer import Answer
 from services.llm.asked import Asked, ContextFull, Done, Read
-from services.llm.context import Context, FlashAttention, KvType, Plan
+from services.llm.context import Context, Plan
 from services.llm.decoder import Decoder
 from services.llm.model import Model
 from services.llm.prompt import fitted

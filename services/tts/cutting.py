@@ -51,13 +51,13 @@ def cut(data: bytes) -> Cut:
     decoder = _between(model, frames, sound)
     flow = _between(model, draws, frames)
     made_later = {name for node in (*decoder, *flow) for name in node.outputs}
-    flow_reads = _read_from_outside(model, maker, flow, draws)
-    decoder_reads = _read_from_outside(model, maker, decoder, frames)
+    flow_reads = _read_from_outside(model, flow, draws)
+    decoder_reads = _read_from_outside(model, decoder, frames)
     if any(name in made_later for name in decoder_reads[1:]) or frames in flow_reads:
         raise NotOnnx("the stages hang together in more than one place")
     handed_on = tuple(dict.fromkeys((*flow_reads, *decoder_reads[1:])))
     prior = [node for node in model.nodes if not made_later.intersection(node.outputs)]
-    prior = _needed(prior, maker, handed_on)
+    prior = _needed(prior, handed_on)
     static = _static(model)
     return Cut(
         _stage(model, prior, tuple(model.inputs), handed_on),
@@ -120,9 +120,7 @@ def _between(model: OnnxModel, start: str, end: str) -> list[Node]:
     return between[::-1]
 
 
-def _read_from_outside(
-    model: OnnxModel, maker: dict[str, Node], nodes: list[Node], first: str
-) -> tuple[str, ...]:
+def _read_from_outside(model: OnnxModel, nodes: list[Node], first: str) -> tuple[str, ...]:
     made = {name for node in nodes for name in node.outputs}
     static = {name for node in _static(model) for name in node.outputs}
     read = dict.fromkeys([first])
@@ -156,7 +154,7 @@ def _with(model: OnnxModel, nodes: list[Node], static: list[Node]) -> list[Node]
     return [node for node in model.nodes if id(node) in kept]
 
 
-def _needed(nodes: list[Node], maker: dict[str, Node], outputs: Iterable[str]) -> list[Node]:
+def _needed(nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
     if any(node.has_graph for node in nodes):
         return nodes
     wanted = set(outputs)
