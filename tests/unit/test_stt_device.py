@@ -63,7 +63,8 @@ def test_a_card_that_is_not_wanted_is_not_even_looked_at(settings: Settings) -> 
 
 
 def test_without_a_card_it_is_the_processor_and_the_reason_is_kept() -> None:
-    assert choose(wish(), TURBO, lambda _settings: Card("No GPU.")) == Choice("cpu", "int8", "No GPU.")
+    found = choose(wish(), TURBO, lambda _settings: Card("No GPU."))
+    assert found == Choice("cpu", "int8", "No GPU.")
     assert chosen(wish(compute_type="float32"), Card("No GPU.")) == ("cpu", "float32")
 
 
