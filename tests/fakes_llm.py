@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
@@ -87,14 +88,14 @@ class Desk:
         self.decoder.start()
 
     def ask(
-        self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: object
+        self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: Any
     ) -> Asked:
         sampling = Sampling(temperature=temperature)
-        asked = Asked(np.array(prompt, np.int32), most, sampling, **more)  # type: ignore[arg-type]
+        asked = Asked(np.array(prompt, np.int32), most, sampling, **more)
         self.decoder.submit(asked)
         return asked
 
-    def answer(self, prompt: list[int], most: int = 3, **more: object) -> list[Item]:
+    def answer(self, prompt: list[int], most: int = 3, **more: Any) -> list[Item]:
         return rest(self.ask(prompt, most, **more))
 
 
