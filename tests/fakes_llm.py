@@ -87,9 +87,7 @@ class Desk:
         self.decoder = Decoder(lambda: (model, model), slots=slots + 1, step_tokens=step)
         self.decoder.start()
 
-    def ask(
-        self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: Any
-    ) -> Asked:
+    def ask(self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: Any) -> Asked:
         sampling = Sampling(temperature=temperature)
         asked = Asked(np.array(prompt, np.int32), most, sampling, **more)
         self.decoder.submit(asked)
