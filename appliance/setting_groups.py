@@ -149,8 +149,9 @@ class AgentSettings(Group):
         le=0.25,
         description="Silence before a speculative transcript is asked for, in seconds.",
     )
+    # Six windows of the voice detector, of 32 ms.
     barge_in_after_s: float = Field(
-        0.25, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds."
+        0.19, ge=0.1, le=2.0, description="Voice that interrupts the agent, in seconds."
     )
     drain_s: int = Field(
         5,

@@ -33,6 +33,15 @@ _PHRASES = {
     "bedankt|dank je|prima|mooi|echt|inderdaad|zeker",
 }
 _OF_ALL = "ok|okay|oké|okey"
+# Who says one of these wants to be heard, however short it is, and no model hears them in a sound.
+_CALLS = {
+    "en": "stop|wait|no|hold|hang|enough|quiet|cancel|hey|hello|listen|sorry|excuse|help|pause|never",
+    "de": "stop|stopp|halt|warte|warten|nein|moment|genug|ruhe|hallo|hilfe|entschuldigung|pause",
+    "fr": "stop|arrête|arrêtez|attends|attendez|non|assez|silence|pardon|excusez|allô|aide|pause",
+    "es": "stop|para|pare|alto|espera|espere|no|basta|silencio|perdón|oye|oiga|hola|ayuda",
+    "it": "stop|ferma|fermati|fermo|aspetta|aspetti|no|basta|silenzio|scusa|scusi|senti|aiuto",
+    "nl": "stop|wacht|nee|genoeg|stil|stilte|hallo|pardon|sorry|luister|help|pauze",
+}
 
 
 def _listed(phrases: str) -> frozenset[tuple[str, ...]]:
@@ -45,6 +54,7 @@ def _tokens(text: str) -> list[str]:
 
 _KNOWN = {language: _listed(f"{phrases}|{_OF_ALL}") for language, phrases in _PHRASES.items()}
 _ELSEWHERE = _listed(_OF_ALL)
+_CALLED = {language: frozenset(words.split("|")) for language, words in _CALLS.items()}
 
 
 def wants_the_floor(text: str, language: str) -> bool:
@@ -73,6 +83,11 @@ def telling_words(text: str, language: str) -> frozenset[str]:
             telling.add(words[at])
         at += longest or 1
     return frozenset(telling)
+
+
+def calls_out(words: frozenset[str], language: str) -> bool:
+    """Whether one of these words is only ever said to be heard: "stop", "wait", "no"."""
+    return not _CALLED.get(language[:2].lower(), _CALLED["en"]).isdisjoint(words)
 
 
 def _is_sound(token: str) -> bool:

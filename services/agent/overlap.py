@@ -12,7 +12,7 @@ from livekit.agents.voice import UserStateChangedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
 from appliance import logs
-from services.agent.backchannels import telling_words
+from services.agent.backchannels import calls_out, telling_words
 from services.agent.playout import Playout
 
 log = logs.get(__name__)
@@ -25,7 +25,7 @@ _WRITTEN_DOWN_S = 0.5
 # The words of a speech are told with its end, or this much later.
 _LAST_WORDS_S = 0.25
 # Words that were heard but once are believed from this probability of a token on.
-_SURE = 0.5
+_SURE = 0.45
 _WORDS = (
     stt.SpeechEventType.INTERIM_TRANSCRIPT,
     stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
@@ -134,7 +134,8 @@ class Overlap:
         if event.type == stt.SpeechEventType.INTERIM_TRANSCRIPT:
             self._looks = words
             return False
-        return bool(words) and said.confidence >= _SURE
+        is_sure = said.confidence >= _SURE or calls_out(words, self._language)
+        return bool(words) and is_sure
 
     def _spoken_over(self) -> SpeechHandle | None:
         """The answer being spoken, if the manner is one that judges."""

@@ -250,6 +250,7 @@ async def test_the_beginning_of_a_sound_is_no_word_until_more_of_it_is() -> None
 
 async def test_what_one_look_alone_was_unsure_of_is_no_word() -> None:
     assert await heard((FINAL, "Um, for.", 0.4)) == []
+    assert await heard((FINAL, "Stop.", 0.4)) == ["Stop."]
     assert await heard((INTERIM, "Much"), (FINAL, "Montreal.", 0.4)) == []
     assert await heard((INTERIM, "Who wrote"), (FINAL, "Who rode it?", 0.4)) == ["Who rode it?"]
 
