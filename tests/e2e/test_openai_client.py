@@ -92,10 +92,12 @@ def test_it_speaks_while_it_is_made(client: openai.OpenAI) -> None:
         assert "content-length" not in answer.headers
         parts = list(answer.iter_bytes())
     assert len(b"".join(parts)) > 2 * 24_000
-    said = client.audio.speech.create(model="tts-1", voice="default", input="Paris is a city.")
-    # What it says, it understands.
+    # What it says, it understands: in 25 of 25 of this, while "Paris" became "Harris" in 3 of 20.
+    said = client.audio.speech.create(
+        model="tts-1", voice="default", input="The weather is very nice today."
+    )
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.mp3", said.content))
-    assert "paris" in plain(heard.text)
+    assert "weather" in plain(heard.text)
 
 
 def test_it_lists_its_models(client: openai.OpenAI) -> None:
