@@ -193,6 +193,9 @@ class Caller:
         if not self._quiet() or len(self.turns) == before:
             return False
         last = self.turns[-1]
+        if last["interrupted"] and not last["agent_text"]:
+            # The recording went on: what it is answered with is still to come.
+            return False
         speech_end = last["at"].get("speech_end")
         same_host = last.get("host") == boot_id() and speech_end is not None
         if same_host and speech_end < last_voiced - _SAME_MOMENT_S:

@@ -67,9 +67,11 @@ class _PatientStream(vad.VADStream):
                 if event.type == vad.VADEventType.END_OF_SPEECH:
                     self._hold(event)
                     continue
-                if event.type == vad.VADEventType.START_OF_SPEECH:
-                    # The caller goes on: the pause must be told before that.
-                    self._let_go()
+                if event.type == vad.VADEventType.START_OF_SPEECH and self._pause is not None:
+                    # The caller went on before the words of the pause were there. Told of it now, the
+                    # session would answer at once what was said before it: to it there was no pause.
+                    self._forget()
+                    continue
                 self._event_ch.send_nowait(event)
             self._let_go()
         finally:
@@ -101,10 +103,14 @@ class _PatientStream(vad.VADStream):
         self._let_go()
 
     def _let_go(self) -> None:
+        pause = self._pause
+        self._forget()
+        if pause is not None:
+            silence_s = pause.silence_duration + time.monotonic() - self._paused_at
+            self._event_ch.send_nowait(dataclasses.replace(pause, silence_duration=silence_s))
+
+    def _forget(self) -> None:
+        self._pause = None
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if self._pause is not None:
-            silence_s = self._pause.silence_duration + time.monotonic() - self._paused_at
-            self._event_ch.send_nowait(dataclasses.replace(self._pause, silence_duration=silence_s))
-            self._pause = None

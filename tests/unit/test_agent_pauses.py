@@ -67,8 +67,25 @@ async def test_a_pause_whose_words_are_there_is_told_at_once() -> None:
     await session.aclose()
 
 
+async def test_who_goes_on_before_the_words_are_there_has_made_no_pause() -> None:
+    session = Session()
+    windows = await session.windows()
+    windows.start()
+    windows.end()
+    windows.start()
+    windows.voiced()
+    windows.end()
+    await until(lambda: len(session.events) == 2)
+    assert session.kinds() == [Kind.START_OF_SPEECH, Kind.INFERENCE_DONE]
+    session.settled.set()
+    await until(lambda: len(session.events) == 3)
+    assert session.kinds()[-1] == Kind.END_OF_SPEECH
+    await session.aclose()
+
+
 async def test_new_speech_comes_after_the_pause_it_ends() -> None:
     session = Session()
+    session.settled.set()
     windows = await session.windows()
     windows.start()
     windows.end()
