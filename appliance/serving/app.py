@@ -72,8 +72,10 @@ def _common(engine: Engine[Req, Chunk]) -> APIRouter:
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
         scheduler = engine.scheduler
-        ready = scheduler.state is State.READY
-        body = {"ready": ready, "state": scheduler.state.value, "why": scheduler.why}
+        # Once: the engine's thread may change it meanwhile.
+        state = scheduler.state
+        ready = state is State.READY
+        body = {"ready": ready, "state": state.value, "why": scheduler.why}
         return JSONResponse(body, 200 if ready else 503)
 
     @router.get("/metrics")
