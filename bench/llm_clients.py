@@ -77,8 +77,9 @@ class Side:
         return httpx.Client(transport=transport, base_url="http://llm", timeout=120)
 
     def asking(self) -> httpx.AsyncClient:
-        """A client whose connections stay open."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
+        """A client with a connection for each request: llama-server closes one after a few of them."""
+        once = httpx.Limits(max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=once)
         return httpx.AsyncClient(transport=transport, base_url="http://llm", timeout=120)
 
     def _is_ready(self, http: httpx.Client) -> bool:
