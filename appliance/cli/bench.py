@@ -92,9 +92,9 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"\nEvery turn: {path}\nPicture:    {path.with_suffix('.svg')}")
 
 
-def _say(done: int, todo: int) -> None:
+def _say(done: int, total: int) -> None:
     """On stderr, a line each: the panel reads them."""
-    print(f"{done} of {todo}", file=sys.stderr, flush=True)
+    print(f"{done} of {total}", file=sys.stderr, flush=True)
 
 
 def _stock(settings: Any, rooms: int, persona: str | None) -> Any:

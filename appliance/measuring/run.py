@@ -81,13 +81,13 @@ async def measure(
     # The load of now is not the one that the measurement will make.
     what = machine(watch.gpu())
     rooms = [calls_of(plan, task.voices, room) for room in range(plan.rooms)]
-    todo, done = plan.deeds * plan.rooms * len(sides), 0
+    total, done = plan.deeds * plan.rooms * len(sides), 0
     turns: list[Turn] = []
 
     def one_more() -> None:
         nonlocal done
         done += 1
-        progress(done, todo)
+        progress(done, total)
 
     for call in range(len(rooms[0])):
         deeds = [(number, calls[call]) for number, calls in enumerate(rooms)]

@@ -122,7 +122,7 @@ async def test_the_sides_change_places_and_every_turn_is_kept(caller: type[FakeC
     told: list[tuple[int, int]] = []
     pair = [_side("ours", made_for("ours")), _side("stock", made_for("stock"))]
     task = _task(turns=3, per_call=1)
-    result = await measure(task, pair, _watch(), lambda done, todo: told.append((done, todo)))
+    result = await measure(task, pair, _watch(), lambda done, total: told.append((done, total)))
     assert order == ["ours", "stock", "stock", "ours", "ours", "stock"]
     assert told == [(n, 6) for n in range(1, 7)]
     whole = json.loads(json.dumps(result.as_json()))

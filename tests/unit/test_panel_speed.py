@@ -19,9 +19,9 @@ WISH = {"rooms": "2", "turns": "3"}
 _WELL = "import sys; sys.stderr.write('1 of 6\\n6 of 6\\n')"
 _BADLY = "import sys; sys.stderr.write('1 of 6\\nThe box is full.\\n'); sys.exit(3)"
 # Until it is told to stop, which ends it at once.
-_LONG = "import sys, time; sys.stderr.write('2 of 6\\n'); sys.stderr.flush(); time.sleep(600)"
+_LONG = "import signal, sys; sys.stderr.write('2 of 6\\n'); sys.stderr.flush(); signal.pause()"
 
-_ENDLESS_LINE = "import sys, time; sys.stderr.write('x' * 100_000); time.sleep(600)"
+_ENDLESS_LINE = "import signal, sys; sys.stderr.write('x' * 100_000); signal.pause()"
 
 
 @pytest.fixture
