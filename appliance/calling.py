@@ -178,13 +178,13 @@ class Caller:
         """
         before = len(self.turns)
         async with floor or contextlib.nullcontext():
-            began = await self.microphone.say(clip)
-            last_voiced = began + clip.voiced_to_s
+            spoken = await self.microphone.say(clip)
+            last_voiced = spoken.last_voiced
             if floor:
                 await self.until(lambda: self.ear.first_loud(last_voiced), timeout_s)
         await self.until(lambda: self._answered(before, last_voiced), timeout_s)
         report = self._report(clip, self.turns[before:], last_voiced)
-        first = self.ear.first_loud(began + clip.voiced_from_s)
+        first = self.ear.first_loud(spoken.first_voiced)
         report.early = first is not None and first < last_voiced
         return report
 

@@ -23,6 +23,9 @@ FRAME = RATE_HZ // 100
 # RMS of a 10 ms frame, of full scale 1: Opus carries silence at well under half of this.
 _LOUD = 0.0025
 _ROOM_NOISE = 0.0003
+_FRAME_S = 0.01
+# So much of what a busy machine could not send in time is made up for; the source holds no more.
+_MADE_UP_S = 0.02
 
 Samples = NDArray[np.float32]
 
@@ -70,12 +73,31 @@ def _rms(samples: Samples) -> Samples:
     return np.sqrt(np.mean(np.square(whole), axis=1)) if len(whole) else np.zeros(0, np.float32)
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """A clip that was spoken, and when it began and ended."""
+
+    clip: Clip
+    began: float
+    ended: float
+
+    @property
+    def first_voiced(self) -> float:
+        """When its first voiced sample was spoken."""
+        return self.began + self.clip.voiced_from_s
+
+    @property
+    def last_voiced(self) -> float:
+        """When its last voiced sample was spoken."""
+        return self.ended - (len(self.clip.samples) / RATE_HZ - self.clip.voiced_to_s)
+
+
 class Microphone:
     """Speaks clips at the pace of a person, with a room's faint noise between them."""
 
     def __init__(self) -> None:
         self.source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=50)
-        self._queue: asyncio.Queue[tuple[Clip, asyncio.Future[float]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Clip, asyncio.Future[Spoken]]] = asyncio.Queue()
         self._noise = np.random.default_rng(0)
         self._task: asyncio.Task[None] | None = None
 
@@ -83,9 +105,9 @@ class Microphone:
         """Begin to send."""
         self._task = asyncio.create_task(self._pump())
 
-    async def say(self, clip: Clip) -> float:
-        """Speak the clip to its end; returns when its first sample was spoken."""
-        spoken: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    async def say(self, clip: Clip) -> Spoken:
+        """Speak the clip to its end."""
+        spoken: asyncio.Future[Spoken] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((clip, spoken))
         return await spoken
 
@@ -97,26 +119,30 @@ class Microphone:
         await self.source.aclose()
 
     async def _pump(self) -> None:
-        began = time.monotonic()
-        sent = 0
-        current: tuple[Clip, asyncio.Future[float]] | None = None
+        due = time.monotonic()
+        current: tuple[Clip, asyncio.Future[Spoken]] | None = None
         at = 0
-        clip_began = 0.0
+        began = 0.0
         while True:
-            sent += 1
+            due += _FRAME_S
             # A frame leaves when its last sample has been spoken, as from a real microphone.
-            await asyncio.sleep(max(0.0, began + sent * 0.01 - time.monotonic()))
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            # What was missed while the machine stood still is spoken later. Sent in a burst it would wait
+            # in the source, which plays no faster than people speak, and so would every later word.
+            due = max(due, time.monotonic() - _MADE_UP_S)
             frame = self._noise.standard_normal(FRAME).astype(np.float32) * _ROOM_NOISE
             if current is None and not self._queue.empty():
                 current, at = self._queue.get_nowait(), 0
-                clip_began = began + (sent - 1) * 0.01
+                began = due - _FRAME_S
             if current is not None:
-                piece = current[0].samples[at : at + FRAME]
+                clip, spoken = current
+                piece = clip.samples[at : at + FRAME]
                 frame[: len(piece)] += piece
                 at += FRAME
-                if at >= len(current[0].samples):
-                    if not current[1].done():
-                        current[1].set_result(clip_began)
+                if at >= len(clip.samples):
+                    if not spoken.done():
+                        unsaid_s = (at - len(clip.samples)) / RATE_HZ
+                        spoken.set_result(Spoken(clip, began, due - unsaid_s))
                     current = None
             pcm16 = (np.clip(frame, -1, 1) * 32767).astype(np.int16)
             await self.source.capture_frame(rtc.AudioFrame(pcm16.tobytes(), RATE_HZ, 1, FRAME))

@@ -150,7 +150,7 @@ async def words(box: Box, manner: str, clip: Clip) -> dict[str, Any]:
     """Say words into the greeting; how long until silence, and what the history holds of it."""
     caller, greeted = await listening(box, manner)
     try:
-        began = await caller.microphone.say(clip) + clip.voiced_from_s
+        began = (await caller.microphone.say(clip)).first_voiced
         await caller.until(lambda: caller.turns, _SETTLES_S)
         await caller.until(lambda: caller.ear.silent_from(began, _GAP_S), _SETTLES_S)
         silent = caller.ear.silent_from(began, _GAP_S)
@@ -175,10 +175,9 @@ async def noise(box: Box, manner: str, clip: Clip, made: str) -> dict[str, Any]:
     """Make a noise into the greeting; whether the agent's sentence ended by it."""
     caller, _greeted = await listening(box, manner)
     try:
-        began = await caller.microphone.say(clip)
-        over = began + len(clip.samples) / RATE_HZ
+        said = await caller.microphone.say(clip)
         # What it leads to comes within a transcript's time.
-        await caller.until(lambda: caller.turns or time.monotonic() > over + 2.0, _SETTLES_S)
+        await caller.until(lambda: caller.turns or time.monotonic() > said.ended + 2.0, _SETTLES_S)
         turn = caller.turns[0] if caller.turns else None
         until = time.monotonic()
     finally:
@@ -187,7 +186,7 @@ async def noise(box: Box, manner: str, clip: Clip, made: str) -> dict[str, Any]:
     return {
         "manner": manner, "clip": clip.name, "made": made, "by_ear": by_ear,
         "ended_the_sentence": bool(turn and turn["interrupted"]),
-        "longest_gap_s": round(_longest_gap(caller, began, until), 2),
+        "longest_gap_s": round(_longest_gap(caller, said.began, until), 2),
     }  # fmt: skip
 
 

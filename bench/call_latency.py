@@ -52,13 +52,11 @@ async def barge_in(front: str, token: str) -> dict[str, Any]:
     await caller.join()
     try:
         await caller.greeting()
-        asked = await caller.microphone.say(_clip("story"))
-        ended = asked + _clip("story").voiced_to_s
+        ended = (await caller.microphone.say(_clip("story"))).last_voiced
         await caller.until(lambda: caller.ear.first_loud(ended), 15)
         started = caller.ear.first_loud(ended) or ended
         await caller.until(lambda: time.monotonic() > started + _SPEAK_OVER_AFTER_S, 10)
-        over = _clip("wait")
-        began = await caller.microphone.say(over) + over.voiced_from_s
+        began = (await caller.microphone.say(_clip("wait"))).first_voiced
         await caller.until(lambda: caller.ear.silent_from(began, _SILENCE_GAP_S), 15)
         silent = caller.ear.silent_from(began, _SILENCE_GAP_S)
         speaking = (caller.ear.first_loud(began - 0.1) or began + 9) < began + 0.1

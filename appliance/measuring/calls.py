@@ -123,7 +123,7 @@ async def _barge_in(
 ) -> Turn:
     """Speak into a long answer; the time until it is silent counts from the first voiced sample."""
     async with floor:
-        asked = await caller.microphone.say(long) + long.voiced_to_s
+        asked = (await caller.microphone.say(long)).last_voiced
         await caller.until(lambda: caller.ear.first_loud(asked), _ANSWER_BEGINS_S)
         first = caller.ear.first_loud(asked)
         if first is None:
@@ -131,7 +131,7 @@ async def _barge_in(
         speak_at = first + _SPEAK_OVER_AFTER_S
         await caller.until(lambda: time.monotonic() > speak_at, _SPEAK_OVER_AFTER_S)
         said = await caller.microphone.say(over)
-    began, ended = said + over.voiced_from_s, said + over.voiced_to_s
+    began, ended = said.first_voiced, said.last_voiced
     await caller.until(lambda: caller.ear.silent_from(began, _SILENCE_GAP_S), _SILENT_WITHIN_S)
     silent = caller.ear.silent_from(began, _SILENCE_GAP_S)
     before = caller.ear.first_loud(began - _STILL_SPEAKING_S)

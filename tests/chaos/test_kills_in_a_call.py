@@ -257,8 +257,7 @@ async def test_a_dead_service_is_said_and_the_talk_goes_on(
     # Stopped, for a killed one is back before the question is over.
     supervisor = supervisor_of(box.settings)
     await asyncio.to_thread(supervisor.stop, program)
-    began = await caller.microphone.say(clip("week"))
-    ended = began + clip("week").voiced_to_s
+    ended = (await caller.microphone.say(clip("week"))).last_voiced
     assert await caller.until(lambda: ear.first_loud(ended), 15), "silence"
     heard_s = (ear.first_loud(ended) or 0) - ended
     note("apology after the end of the utterance", program=program, seconds=round(heard_s, 2))

@@ -57,8 +57,7 @@ async def greeted_by(box: Box, manner: str) -> AsyncIterator[Caller]:
 
 async def say(caller: Caller, manner: str) -> dict[str, Any]:
     """Speak over the agent; the turn that is told of then."""
-    clip = Clip.read(WAIT)
-    began = await caller.microphone.say(clip) + clip.voiced_from_s
+    began = (await caller.microphone.say(Clip.read(WAIT))).first_voiced
     assert await caller.until(lambda: caller.turns, 30), "no turn was told of"
     silent = caller.ear.silent_from(began, 0.4)
     seconds = round(silent - began, 2) if silent else None
@@ -90,8 +89,8 @@ async def test_finish(box: Box) -> None:
 
 async def test_ignore(box: Box) -> None:
     async with greeted_by(box, "ignore") as caller:
-        over = await caller.microphone.say(Clip.read(MHM))
-        await caller.until(lambda: caller.turns or time.monotonic() > over + JUDGED_S, 30)
+        said = await caller.microphone.say(Clip.read(MHM))
+        await caller.until(lambda: caller.turns or time.monotonic() > said.ended + JUDGED_S, 30)
         assert not caller.turns, "a sound ended the answer"
         turn = await say(caller, "ignore")
     assert turn["interrupted"]
@@ -108,7 +107,7 @@ async def test_resume(box: Box) -> None:
 
     async with greeted_by(box, "resume") as caller:
         caller.room.on("participant_attributes_changed", on_attributes)
-        began = await caller.microphone.say(Clip.read(MHM))
+        began = (await caller.microphone.say(Clip.read(MHM))).began
         assert await caller.until(lambda: caller.turns, 40), "the greeting never ended"
         turn = caller.turns[0]
     # It stopped, and spoke again before the turn was over.

@@ -43,13 +43,11 @@ async def caller(box: Box) -> AsyncIterator[Caller]:
 
 async def test_speaking_over_the_agent_silences_it(box: Box, caller: Caller) -> None:
     before = len(caller.turns)
-    began = await caller.microphone.say(clip("story"))
-    ended = began + clip("story").voiced_to_s
+    ended = (await caller.microphone.say(clip("story"))).last_voiced
     assert await caller.until(lambda: caller.ear.first_loud(ended), 20), "no answer"
     started = caller.ear.first_loud(ended) or ended
     await caller.until(lambda: time.monotonic() > started + SPEAK_OVER_AFTER_S, 5)
-    over = clip("wait")
-    spoken = await caller.microphone.say(over) + over.voiced_from_s
+    spoken = (await caller.microphone.say(clip("wait"))).first_voiced
     assert await caller.until(lambda: len(caller.turns) > before, 20), "the turn did not end"
     silent = caller.ear.silent_from(spoken, 0.4)
     cut = caller.turns[before]
