@@ -56,6 +56,7 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "llm.gpu_layers": ("llm",),
     "llm.context_tokens": ("llm", "agent"),
     "llm.threads": ("llm",),
+    "llm.backend_sampling": ("llm",),
     "llm.url": WHOLE_BOX,
     "tts.voice": ("tts",),
     "tts.gain": ("tts",),

@@ -206,6 +206,10 @@ class LlmSettings(Group):
     threads: int = Field(
         0, ge=0, le=64, description="CPU threads; 0: two, but one core stays free."
     )
+    backend_sampling: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether the likeliest tokens are chosen in llama.cpp's graph; auto: on a GPU.",
+    )
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )

@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from bench.gpu_card import Card, keep, median_ms
 from bench.machine import machine
 from services.llm.context import Context, KvType, Plan, Row
 from services.llm.model import Model
+from services.llm.vocabulary import MOST_TOP_K
 
 _CALLER_TOKENS = 30
 _STEP_TOKENS = 512
@@ -66,7 +68,7 @@ def greedy(context: Context, prompt: Any, count: int) -> tuple[list[int], list[f
     row = Row(0, 0, prompt, True)
     for _ in range(count):
         _must(context.decode([row]))
-        logits = context.logits(len(row.tokens) - 1)
+        logits, _ = context.logits(len(row.tokens) - 1)
         second, best = np.argpartition(logits, -2)[-2:]
         if logits[second] > logits[best]:
             second, best = best, second
@@ -95,18 +97,36 @@ def same_words(file: Path, kv_type: KvType) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def speed(model: Model, card: Card, slots: int, options: argparse.Namespace) -> dict[str, Any]:
-    """So many conversations at once: reading, the first word, and words a second."""
+def best(context: Context, position: int) -> int:
+    """The likeliest token there, wherever it was looked for."""
+    logits, ids = context.logits(position)
+    at = int(logits.argmax())
+    return at if ids is None else int(ids[at])
+
+
+def speed(
+    model: Model, card: Card, slots: int, options: argparse.Namespace, *, likeliest: int
+) -> dict[str, Any]:
+    """So many conversations at once: reading, the first word, and words a second.
+
+    Args:
+        model: loaded.
+        card: where.
+        slots: how many conversations.
+        options: of the command.
+        likeliest: how many tokens are chosen in llama.cpp's graph; 0: none.
+    """
     before = card.used_mib()
     room = options.context
-    context = Context("speed", model, _plan(slots, room, options.kv))
+    plan = replace(_plan(slots, room, options.kv), likeliest=likeliest)
+    context = Context("speed", model, plan)
     prompts = [prompt_of(model, options.prompt, seed) for seed in range(slots)]
 
     def read(slot: int, start: int, tokens: Any) -> None:
         for at in range(0, len(tokens), _STEP_TOKENS):
             part = tokens[at : at + _STEP_TOKENS]
             _must(context.decode([Row(slot, start + at, part, at + len(part) == len(tokens))]))
-        context.logits(len(part) - 1).argmax()
+        best(context, len(part) - 1)
 
     def first_word() -> None:
         context.cut(0, 0)
@@ -131,12 +151,12 @@ def speed(model: Model, card: Card, slots: int, options: argparse.Namespace) -> 
                 for slot in range(slots)
             ]
             _must(context.decode(rows))
-            words = np.array([context.logits(slot).argmax() for slot in range(slots)], np.int32)
+            words = np.array([best(context, slot) for slot in range(slots)], np.int32)
         rates.append(slots * options.decode / (time.perf_counter() - began))
     taken = card.taken_since(before)
     context.close()
     return {
-        "slots": slots, "context_tokens_each": room, "prompt_tokens": options.prompt,
+        "slots": slots, "chosen_in_graph": likeliest, "context_tokens_each": room, "prompt_tokens": options.prompt,
         "first_word_ms": first_ms, "first_word_next_turn_ms": turn_ms,
         "tokens_per_s": [round(rate, 1) for rate in rates],
         "tokens_per_s_median": round(float(np.median(rates)), 1), "vram_mib": taken,
@@ -188,7 +208,9 @@ def main() -> int:
         "layers_on_card": loader.layers(),
     }  # fmt: skip
     figures["speed"] = [
-        speed(model, card, int(slots), options) for slots in options.slots.split(",")
+        speed(model, card, int(slots), options, likeliest=likeliest)
+        for slots in options.slots.split(",")
+        for likeliest in (0, MOST_TOP_K)
     ]
     figures["buffers_mib"] = loader.buffers_mib()
     on, _, all_of_them = figures["layers_on_card"].partition("/")
@@ -197,7 +219,7 @@ def main() -> int:
     path = keep(options.out, "llm", figures)
     for one in figures["speed"]:
         print(
-            f"{one['slots']:>2} at once: {one['tokens_per_s_median']} tokens/s, first word "
+            f"{one['slots']:>2} at once, {one['chosen_in_graph']} chosen in the graph: {one['tokens_per_s_median']} tokens/s, first word "
             f"{one['first_word_ms']} ms, at the next turn {one['first_word_next_turn_ms']} ms"
         )
     print(f"layers on the card: {figures['layers_on_card'] or 'none'}; {path}")

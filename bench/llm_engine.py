@@ -1,6 +1,8 @@
 """The language model's decoder without its socket: tokens per second, and what Python takes of it.
 
-python -m bench.llm_engine FILE THREADS TOKENS     prints one line of JSON
+python -m bench.llm_engine FILE THREADS TOKENS [LIKELIEST]     prints one line of JSON
+
+LIKELIEST: so many tokens are chosen in llama.cpp's graph; 0, as it is without a GPU: none.
 """
 
 from __future__ import annotations
@@ -47,13 +49,13 @@ class Timed(Context):
 class Engine:
     """One model with its decoder."""
 
-    def __init__(self, file: Path, threads: int) -> None:
+    def __init__(self, file: Path, threads: int, likeliest: int = 0) -> None:
         def load() -> tuple[Model, Context]:
             self.model = Model("it", file, gpu_layers=0)
             # No answer ends by itself: all are of the same length.
             self.model.ends = frozenset()
             slots = max(STREAMS) + 1
-            plan = Plan(slots, CONTEXT_TOKENS, threads, STEP_TOKENS)
+            plan = Plan(slots, CONTEXT_TOKENS, threads, STEP_TOKENS, likeliest=likeliest)
             self.context = Timed("it", self.model, plan)
             return self.model, self.context
 
@@ -125,8 +127,8 @@ def _rest(asked: Asked) -> int:
 
 def main() -> None:
     sys.setswitchinterval(0.0005)
-    engine = Engine(Path(sys.argv[1]), int(sys.argv[2]))
-    tokens = int(sys.argv[3])
+    threads, tokens, *likeliest = map(int, sys.argv[2:])
+    engine = Engine(Path(sys.argv[1]), threads, *likeliest)
     found: dict[str, Any] = {
         "streams": {str(count): engine.streams(count, tokens) for count in STREAMS},
         "cancelled_within_ms": engine.cancels(),

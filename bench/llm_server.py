@@ -24,6 +24,7 @@ from appliance.catalogue import Catalogue
 from appliance.settings import PROJECT_DIR, load_settings, seal_environment
 from bench.llm_clients import TEXTS, Ours, Stock, streams, turns
 from bench.machine import machine
+from services.llm.vocabulary import MOST_TOP_K
 
 MODEL = "smollm2-135m-instruct"
 STREAMS = (1, 4, 8)
@@ -69,7 +70,11 @@ def _keep(result: dict[str, Any], out: Path | None) -> None:
 
 def one_round(file: Path, threads: int, number: int) -> dict[str, Any]:
     """Both sides once; who is first changes from round to round."""
-    found: dict[str, Any] = {"in_process": in_process(file, threads)}
+    places = {"in_process": 0, "in_graph": MOST_TOP_K}
+    found: dict[str, Any] = {
+        name: in_process(file, threads, places[name])
+        for name in sorted(places, reverse=bool(number % 2))
+    }
     sides = {"ours": Ours, "stock": Stock}
     for name in sorted(sides, reverse=bool(number % 2)):
         with sides[name](file, threads, slots=max(STREAMS)) as side:
@@ -80,10 +85,10 @@ def one_round(file: Path, threads: int, number: int) -> dict[str, Any]:
     return found
 
 
-def in_process(file: Path, threads: int) -> dict[str, Any]:
-    """The engine without a socket, in a process of its own."""
+def in_process(file: Path, threads: int, likeliest: int) -> dict[str, Any]:
+    """The engine without a socket, in a process of its own; ``likeliest``: chosen in the graph."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.llm_engine", str(file), str(threads), str(SAID)],
+        [sys.executable, "-m", "bench.llm_engine", *map(str, (file, threads, SAID, likeliest))],
         cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -109,9 +114,14 @@ def ratios(raw: list[dict[str, Any]]) -> dict[str, Any]:
             lambda one, n=n: one["ours"]["streams"][n]["tokens_per_s"],
             lambda one, n=n: one["stock"]["streams"][n]["tokens_per_s"],
         )
-        found[f"python_us_per_token_{n}"] = round(
-            middle(lambda one, n=n: one["in_process"]["streams"][n]["python_us_per_token"]), 1
+        found[f"in_graph_to_numpy_{n}"] = ratio(
+            lambda one, n=n: one["in_graph"]["streams"][n]["tokens_per_s"],
+            lambda one, n=n: one["in_process"]["streams"][n]["tokens_per_s"],
         )
+        for place, name in (("in_process", ""), ("in_graph", "_in_graph")):
+            found[f"python_us_per_token{name}_{n}"] = round(
+                middle(lambda one, n=n, p=place: one[p]["streams"][n]["python_us_per_token"]), 1
+            )
     for turn in range(TURNS):
         found[f"ttft_turn_{turn + 1}"] = ratio(
             lambda one, turn=turn: one["ours"]["ttft_ms_by_turn"][turn],

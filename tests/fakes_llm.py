@@ -10,9 +10,8 @@ import numpy as np
 
 from appliance.errors import ApplianceError
 from services.llm.asked import Asked, Done, Item, Read
-from services.llm.context import Row
+from services.llm.context import Logits, Row
 from services.llm.decoder import Decoder
-from services.llm.sampling import Logits
 from services.llm.vocabulary import Sampling
 
 WINDOW = 64
@@ -71,12 +70,12 @@ class PretendedModel:
             self.last.extend(map(int, row.tokens))
         return 0
 
-    def logits(self, position: int) -> Logits:
+    def logits(self, position: int) -> tuple[Logits, None]:
         found = np.zeros(_VOCABULARY, np.float32)
         found[(self.last[position] + 1) % _VOCABULARY] = 20.0
         if self.last[position] in self.numberless:
             found[:] = np.nan
-        return found
+        return found, None
 
 
 class Desk:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from appliance.errors import BadInput
-from services.llm.vocabulary import Chat, Message, Role, Sampling
+from services.llm.vocabulary import MOST_TOP_K, Chat, Message, Role, Sampling
 
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant",
@@ -57,7 +57,7 @@ class ChatBody(BaseModel):
     max_completion_tokens: int | None = Field(None, ge=0)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=1, le=1000)
+    top_k: int | None = Field(None, ge=1, le=MOST_TOP_K)
     repeat_penalty: float | None = Field(None, ge=0.5, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from appliance import logs
 from appliance.catalogue.fit import KvType
 from appliance.catalogue.placing import FlashAttention
 from services.llm.model import Model, unreadable
+
+log = logs.get(__name__)
 
 _KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
 _FLASH: dict[FlashAttention, int] = {"auto": -1, "on": 1}
 
 Ids = npt.NDArray[np.int32]
+Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Plan:
     flash_attn: FlashAttention = "auto"
     swa_full: bool = True
     """Sliding-window layers keep everything, too: a conversation can be cut back at any place."""
+    likeliest: int = 0
+    """So many tokens are chosen in llama.cpp's graph, where the logits are made, and only they come
+    back; 0: all logits do."""
 
 
 class Row(NamedTuple):
@@ -76,14 +84,13 @@ class Context:
         """Longest conversation."""
         self._batch = _Batch(lib, int(params.n_batch))
         self._vocabulary = model.tokens
-        # The library's own binding gives out a new pointer object each time; an address is quicker.
-        library: Any = lib.llama_cpp._lib  # noqa: SLF001  the library offers no other way
-        self._address = library["llama_get_logits_ith"]
-        self._address.restype, self._address.argtypes = (
-            ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int32],
-        )  # fmt: skip
-        self._views: dict[int, npt.NDArray[np.float32]] = {}
+        self._all = _outputs(lib, "llama_get_logits_ith", ctypes.c_void_p)
+        self._found = _outputs(lib, "llama_get_sampled_logits_ith", ctypes.c_void_p)
+        self._found_ids = _outputs(lib, "llama_get_sampled_candidates_ith", ctypes.c_void_p)
+        self._found_count = _outputs(lib, "llama_get_sampled_logits_count_ith", ctypes.c_uint32)
+        self._views: dict[tuple[int, int], npt.NDArray[Any]] = {}
         self._raw = ctypes.cast(self._handle, ctypes.c_void_p)
+        self._samplers = self._in_graph(plan) if plan.likeliest else []
 
     def close(self) -> None:
         """Give its memory back."""
@@ -91,6 +98,8 @@ class Context:
         if handle:
             self._views.clear()
             self._lib.llama_free(handle)
+            for sampler in self._samplers:
+                self._lib.llama_sampler_free(sampler)
 
     def decode(self, rows: list[Row]) -> int:
         """One step.
@@ -102,14 +111,44 @@ class Context:
         self._batch.fill(rows)
         return int(self._lib.llama_decode(self._handle, self._batch.struct))
 
-    def logits(self, position: int) -> npt.NDArray[np.float32]:
-        """How likely each token is after the batch's token at ``position``; good until the next step."""
-        address = self._address(self._raw, position)
-        found = self._views.get(address)
+    def logits(self, position: int) -> tuple[Logits, Ids | None]:
+        """How likely tokens are after the batch's token at ``position``; good until the next step.
+
+        Returns:
+            Their logits, and which tokens they are, in no order; None: the whole vocabulary.
+        """
+        if not self._samplers:
+            address = self._all(self._raw, position)
+            return self._view(address, self._vocabulary, ctypes.c_float), None
+        count = self._found_count(self._raw, position)
+        return (
+            self._view(self._found(self._raw, position), count, ctypes.c_float),
+            self._view(self._found_ids(self._raw, position), count, ctypes.c_int32),
+        )
+
+    def _view(self, address: int, count: int, kind: Any) -> npt.NDArray[Any]:
+        found = self._views.get((address, count))
         if found is None:
-            whole = (ctypes.c_float * self._vocabulary).from_address(address)
-            found = self._views[address] = np.ctypeslib.as_array(whole)
+            array = np.ctypeslib.as_array((kind * count).from_address(address))
+            found = self._views[address, count] = array
         return found
+
+    def _in_graph(self, plan: Plan) -> list[Any]:
+        """One sampler for each conversation; none where the library does not take them all."""
+        lib, samplers, count = self._lib, list[Any](), min(plan.likeliest, self._vocabulary)
+        for sequence in range(plan.sequences):
+            chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(count))
+            samplers.append(chain)
+            if not lib.llama_set_sampler(self._handle, sequence, chain):
+                break
+        else:
+            return samplers
+        log.info("not_sampled_in_graph")
+        for sequence, sampler in enumerate(samplers):
+            lib.llama_set_sampler(self._handle, sequence, None)
+            lib.llama_sampler_free(sampler)
+        return []
 
     def cut(self, sequence: int, keep: int) -> int:
         """Forget a conversation after its first ``keep`` tokens.
@@ -129,6 +168,14 @@ class Context:
         """Put one conversation in another's place; of separate caches only whole ones are copied."""
         self._lib.llama_memory_seq_rm(self._memory, target, -1, -1)
         self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+
+def _outputs(lib: Any, name: str, returns: Any) -> Callable[[ctypes.c_void_p, int], Any]:
+    """A getter of the library's with addresses: its own binding makes a new pointer object each time."""
+    found: Any = lib.llama_cpp._lib[name]  # noqa: SLF001  the library offers no other way
+    found.restype, found.argtypes = returns, [ctypes.c_void_p, ctypes.c_int32]
+    getter: Callable[[ctypes.c_void_p, int], Any] = found
+    return getter
 
 
 class _Batch:

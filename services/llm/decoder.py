@@ -14,8 +14,8 @@ from appliance.errors import ApplianceError, Superseded
 from appliance.serving import Priority
 from appliance.serving.scheduler import described
 from services.llm.asked import Asked, Broken, ContextFull, Done, Item, Read
-from services.llm.context import Ids, Row
-from services.llm.sampling import PENALTY_TOKENS, Logits, Picker
+from services.llm.context import Ids, Logits, Row
+from services.llm.sampling import PENALTY_TOKENS, Picker
 from services.llm.slots import Memory, Slot, Slots
 
 log = logs.get(__name__)
@@ -42,7 +42,7 @@ class Steps(Memory, Protocol):
 
     def decode(self, rows: list[Row]) -> int: ...
 
-    def logits(self, position: int) -> Logits: ...
+    def logits(self, position: int) -> tuple[Logits, Ids | None]: ...
 
 
 class _Talk:
@@ -79,12 +79,12 @@ class _Talk:
         is_last = bool(self.asked.most) and end == self._end
         return Row(self.slot.sequence, start, self.asked.prompt[start:end], is_last)
 
-    def pick(self, logits: Logits) -> int:
+    def pick(self, logits: Logits, ids: Ids | None) -> int:
         """The token to be said after what was read."""
         if not self._picker.penalises:
-            return self._picker.pick(logits)
+            return self._picker.pick(logits, ids)
         end = self.slot.length
-        return self._picker.pick(logits, self.slot.tokens[max(0, end - PENALTY_TOKENS) : end])
+        return self._picker.pick(logits, ids, self.slot.tokens[max(0, end - PENALTY_TOKENS) : end])
 
     def say(self, token: int) -> None:
         """Note a token that is said."""
@@ -275,7 +275,7 @@ class Decoder:
                 self._leave(talk, Done.LENGTH)
             return
         try:
-            token = talk.pick(self._context.logits(position))
+            token = talk.pick(*self._context.logits(position))
         except Exception as error:  # noqa: BLE001  no other talk may end with this one
             log.error("request_failed", engine="llm", **described(error))
             self._fail(talk, Broken())

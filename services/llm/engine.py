@@ -23,7 +23,7 @@ from services.llm.context import Context, Plan
 from services.llm.decoder import Decoder
 from services.llm.model import Model
 from services.llm.prompt import fitted
-from services.llm.vocabulary import Chat, Finished, Message, Sampling, Words
+from services.llm.vocabulary import MOST_TOP_K, Chat, Finished, Message, Sampling, Words
 
 log = logs.get(__name__)
 
@@ -71,7 +71,8 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             gpu_layers: on the GPU, -1 for all; None: as the settings say.
             kv_type: how the conversations' cache is kept; other than f16 needs ``flash_attn``.
             flash_attn: auto: where the library finds that it can.
-            on_gpu: whether a step is to be as large as a GPU wants it.
+            on_gpu: whether a step is to be as large as a GPU wants it, and the likeliest tokens are
+                chosen there.
         """
         self._settings = settings
         self.model_id = Catalogue(settings).selected("llm")
@@ -86,8 +87,14 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             step_tokens=_STEP_TOKENS["gpu" if on_gpu else "cpu"],
             kv_type=kv_type,
             flash_attn=flash_attn,
+            likeliest=MOST_TOP_K if self._samples_in_graph(on_gpu) else 0,
         )
         self._decoder = Decoder(self._opened, slots=slots, step_tokens=self._plan.step_tokens)
+
+    def _samples_in_graph(self, on_gpu: bool) -> bool:
+        asked = self._settings.llm.backend_sampling
+        # A processor gains nothing by it: it looks at the same logits in either place.
+        return on_gpu if asked == "auto" else asked == "on"
 
     def models(self) -> list[str]:
         """The one model that is resident."""

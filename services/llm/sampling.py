@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from services.llm.context import Ids, Logits
 from services.llm.vocabulary import Sampling
-
-Logits = npt.NDArray[np.float32]
 
 # Penalties look back this far, over the answer and the prompt's end.
 PENALTY_TOKENS = 64
@@ -38,28 +38,33 @@ class Picker:
         self._is_greedy = sampling.temperature < _COLDEST
         self._reach = _FARTHEST * max(sampling.temperature, 1.0 if self.penalises else 0.0)
 
-    def pick(self, logits: Logits, past: npt.NDArray[np.int32] | None = None) -> int:
+    def pick(self, logits: Logits, ids: Ids | None = None, past: Ids | None = None) -> int:
         """The next token.
 
         Args:
-            logits: one for each token of the vocabulary; not changed.
+            logits: of the likeliest tokens at least; not changed.
+            ids: which tokens they are; None: the whole vocabulary.
             past: the latest tokens, at most ``PENALTY_TOKENS``, where it ``penalises``.
         """
         top = logits.argmax()
         if self._is_greedy and past is None:
-            return int(top)
-        tokens = (logits >= logits[top] - self._reach).nonzero()[0]
-        values = logits[tokens]
-        if len(tokens) > self._how.top_k:
+            return int(top if ids is None else ids[top])
+        near = (logits >= logits[top] - self._reach).nonzero()[0]
+        values = logits[near]
+        if len(near) > self._how.top_k:
             kept = values.argpartition(-self._how.top_k)[-self._how.top_k :]
-            tokens, values = tokens[kept], values[kept]
+            near, values = near[kept], values[kept]
+        tokens = near if ids is None else ids[near]
+        # A seed draws the same again whatever order they came in.
+        order = tokens.argsort()
+        tokens, values = tokens[order], values[order]
         if past is not None:
             values = self._penalised(tokens, values, past)
         if self._is_greedy:
             return int(tokens[values.argmax()])
         return self._drawn(tokens, values)
 
-    def _drawn(self, tokens: npt.NDArray[np.intp], values: Logits) -> int:
+    def _drawn(self, tokens: npt.NDArray[np.integer[Any]], values: Logits) -> int:
         how = self._how
         weights = np.exp((values - values.max()) / how.temperature)
         if how.top_p < 1.0:
@@ -71,9 +76,7 @@ class Picker:
         drawn = sums.searchsorted(self._random() * sums[-1], side="right")
         return int(tokens[min(drawn, len(sums) - 1)])
 
-    def _penalised(
-        self, tokens: npt.NDArray[np.intp], values: Logits, past: npt.NDArray[np.int32]
-    ) -> Logits:
+    def _penalised(self, tokens: npt.NDArray[np.integer[Any]], values: Logits, past: Ids) -> Logits:
         counts = (tokens[:, None] == past).sum(axis=1)
         said = counts > 0
         repeated = np.where(

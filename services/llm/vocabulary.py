@@ -9,6 +9,9 @@ from appliance.serving import Priority
 
 Role = Literal["system", "user", "assistant"]
 
+# More than so many tokens no answer is drawn from.
+MOST_TOP_K = 1000
+
 
 @dataclass(frozen=True)
 class Message:
@@ -26,6 +29,7 @@ class Sampling:
     """0: always the likeliest word, the same every time."""
     top_p: float = 1.0
     top_k: int = 40
+    """At most ``MOST_TOP_K``."""
     repeat_penalty: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0

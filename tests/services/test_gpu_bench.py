@@ -32,7 +32,8 @@ def test_the_script_runs_through_on_the_processor_and_keeps_its_figures(tmp_path
     llm, stt = kept["llm"], kept["stt"]
     assert llm["same_words"]["tokens"] == 32
     assert llm["same_words"]["is_same"]
-    assert [one["slots"] for one in llm["speed"]] == [1, 4]
+    runs = [(one["slots"], one["chosen_in_graph"]) for one in llm["speed"]]
+    assert runs == [(1, 0), (1, 1000), (4, 0), (4, 1000)]
     assert all(one["tokens_per_s_median"] > 0 for one in llm["speed"])
     assert {kind["compute_type"]: kind["is_right"] for kind in stt["kinds"]} == {
         "float32": True, "int8": True,

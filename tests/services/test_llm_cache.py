@@ -52,7 +52,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     opened: list[Any] = []
 
     def made(kind: Callable[[Path], Path], **plan: Any) -> Context:
-        model = Model("made", kind(tmp_path / "made.gguf"), gpu_layers=0)
+        model = Model("made", kind(tmp_path / f"{len(opened)}.gguf"), gpu_layers=0)
         opened.append(model)
         how = {"sequences": 3, "context_tokens": WINDOW, "threads": 1, "step_tokens": 64, **plan}
         context = Context("made", model, Plan(**how))
@@ -71,7 +71,7 @@ def read(context: Context, sequence: int, tokens: Ids, start: int = 0) -> Any:
         piece = tokens[at : min(at + 64, len(tokens))]
         assert context.decode([Row(sequence, at, piece, at + len(piece) == len(tokens))]) == 0
         last = len(piece) - 1
-    return context.logits(last).copy()
+    return context.logits(last)[0].copy()
 
 
 def anew(context: Context, tokens: Ids, then: int) -> Any:
@@ -141,7 +141,7 @@ def test_conversations_in_one_step_do_not_mix(make: Make) -> None:
     read(context, 1, OTHER[:80])
     rows = [Row(0, 100, TALK[100:101], True), Row(1, 80, OTHER[80:120], True)]
     assert context.decode(rows) == 0
-    one, other = context.logits(0).copy(), context.logits(40).copy()
+    one, other = context.logits(0)[0].copy(), context.logits(40)[0].copy()
     assert np.abs(one - anew(context, TALK[:101], 100)).max() < CLOSE
     assert np.abs(other - anew(context, OTHER[:120], 80)).max() < CLOSE
 
@@ -164,6 +164,53 @@ def test_the_cache_in_fewer_bits_gives_nearly_the_same(make: Make, kind: Any) ->
     assert context.cut(0, 150) == 150
     kept = read(context, 0, TALK[:200], 150)
     assert np.abs(kept - anew(context, TALK[:200], 150)).max() < 10 * CLOSE
+
+
+@pytest.mark.parametrize("kind", [plain, sliding, recurrent])
+def test_the_likeliest_tokens_are_the_same_when_the_graph_chooses_them(
+    make: Make, kind: Any
+) -> None:
+    count = 40
+    all_of_them = read(make(kind), 1, TALK[:100])
+    chosen = make(kind, likeliest=count)
+    # Another conversation in the same step.
+    assert chosen.decode([Row(0, 0, TALK[:64], False)]) == 0
+    assert chosen.decode([Row(2, 0, OTHER[:30], True)]) == 0
+    assert chosen.decode([Row(0, 64, TALK[64:100], True), Row(2, 30, OTHER[30:31], True)]) == 0
+    logits, ids = chosen.logits(35)
+    assert ids is not None
+    assert len(set(ids.tolist())) == len(logits) == count
+    assert np.abs(logits - all_of_them[ids]).max() < CLOSE
+    assert logits.min() > np.sort(all_of_them)[-count] - CLOSE
+    others = chosen.logits(36)[1]
+    assert others is not None
+    assert not np.array_equal(ids, others)
+
+
+def test_a_small_vocabulary_is_chosen_whole(make: Make) -> None:
+    context = make(plain, likeliest=10 * ggufs.VOCABULARY)
+    assert context.decode([Row(0, 0, TALK[:5], True)]) == 0
+    _, ids = context.logits(4)
+    assert ids is not None
+    assert sorted(ids) == list(range(ggufs.VOCABULARY))
+
+
+def test_a_library_that_cannot_choose_in_its_graph_gives_all_logits(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp
+
+    takes = llama_cpp.llama_set_sampler
+    refused = lambda context, sequence, sampler: (  # noqa: E731
+        takes(context, sequence, sampler) if sequence < 2 or sampler is None else False
+    )
+    monkeypatch.setattr(llama_cpp, "llama_set_sampler", refused)
+    context = make(plain, likeliest=40)
+    assert context.decode([Row(0, 0, TALK[:5], True), Row(2, 0, TALK[:5], True)]) == 0
+    for position in (4, 9):
+        logits, ids = context.logits(position)
+        assert ids is None
+        assert len(logits) == ggufs.VOCABULARY
 
 
 def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
