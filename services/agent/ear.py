@@ -222,6 +222,7 @@ class _Listening(stt.RecognizeStream):
             if heard.text:
                 self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, heard)
             else:
+                log.info("no_words_heard", voiced_s=round(voiced_s, 2))
                 self._ear.events.on_unheard(voiced_s)
         except APIError as error:
             log.warning("transcript_failed", error=type(error).__name__, why=str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from livekit.agents import JobContext, JobProcess, JobRequest, inference, utils
+from livekit.agents import JobContext, JobProcess, JobRequest, inference, tokenize, utils
 
 from appliance import logs
 from appliance.errors import BadInput
@@ -20,6 +20,14 @@ log = logs.get(__name__)
 _PAUSE_S = 0.25
 _EQUIPMENT = "equipment"
 _CALL = "call"
+# What libraries import and build at their first use would be in the middle of a call: 0.1 s, several
+# times that when callers come together. Here it is done once, in the process that jobs are forked from.
+for _name in (
+    "anyio._backends._asyncio", "httpcore2", "jiter", "openai.lib.streaming.chat", "openai.pagination",
+    "openai.resources.chat.chat", "truststore",
+):  # fmt: skip
+    importlib.import_module(_name)
+tokenize.basic.hyphenate_word("hyphenation")
 
 
 def prepare(process: JobProcess) -> None:
@@ -29,8 +37,6 @@ def prepare(process: JobProcess) -> None:
     settings = load_settings()
     logs.configure("agent", settings.log_level)
     load_sounds()
-    # The language model's client imports it at its first request, in the middle of a turn.
-    importlib.import_module("anyio._backends._asyncio")
     process.userdata[_EQUIPMENT] = Equipment(
         settings=settings,
         store=Store(settings.store_url),
