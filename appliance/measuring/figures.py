@@ -89,11 +89,17 @@ def figures(turns: Sequence[Turn]) -> dict[str, Any]:
 
 
 def ratios(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
-    """Ours divided by the other's, for what both have; below 1: ours is faster."""
+    """Ours divided by the other's, for what both have.
+
+    Of times, below 1: ours is faster. Of ``tokens_per_s``, above 1: ours makes more of them.
+    """
     found: dict[str, float] = {}
     for name in ("at_ear_ms", "silence_ms"):
         for rank in ("p50", "p90"):
             mine, theirs = ours.get(name), other.get(name)
             if mine and theirs and theirs[rank]:
                 found[f"{name.removesuffix('_ms')}_{rank}"] = round(mine[rank] / theirs[rank], 3)
+    made, others = ((side.get("llm") or {}).get("tokens_per_s") for side in (ours, other))
+    if made and others:
+        found["tokens_per_s"] = round(made / others, 3)
     return found

@@ -104,6 +104,9 @@ def test_a_ratio_is_ours_by_theirs() -> None:
     ours, stock = figures([_turn(at_ear=500)]), figures([_turn("stock", at_ear=1000)])
     assert ratios(ours, stock) == {"at_ear_p50": 0.5, "at_ear_p90": 0.5}
     assert ratios(ours, figures([])) == {}
+    fast, slow = {"llm": {"tokens_per_s": 30.0}}, {"llm": {"tokens_per_s": 20.0}}
+    assert ratios(ours | fast, stock | slow)["tokens_per_s"] == 1.5
+    assert "tokens_per_s" not in ratios(ours | fast, stock | {"llm": None})
 
 
 def measured() -> dict[str, object]:
