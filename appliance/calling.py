@@ -206,6 +206,8 @@ class Caller:
     def _report(self, clip: Clip, turns: list[dict[str, Any]], last_voiced: float) -> TurnReport:
         report = TurnReport(clip.name, turns_in_file=len(turns))
         if not turns:
+            # An apology is no turn, but it is heard.
+            report.ms["at_ear"] = self._heard_ms(last_voiced, last_voiced)
             return report
         report.heard = " ".join(t["user_text"] for t in turns if t["user_text"])
         report.answered = " ".join(t["agent_text"] for t in turns if t["agent_text"])
@@ -217,9 +219,13 @@ class Caller:
             if same_host and at.get(stage) is not None:
                 report.ms[stage] = round((at[stage] - last_voiced) * 1000)
         since = at["first_sound"] if same_host and at.get("first_sound") else last_voiced
-        heard = self.ear.first_loud(max(since, last_voiced))
-        report.ms["at_ear"] = round((heard - last_voiced) * 1000) if heard else None
+        report.ms["at_ear"] = self._heard_ms(max(since, last_voiced), last_voiced)
         return report
+
+    def _heard_ms(self, since: float, last_voiced: float) -> int | None:
+        """When sound was first heard at or after ``since``, in ms after the last voiced sample."""
+        heard = self.ear.first_loud(since)
+        return round((heard - last_voiced) * 1000) if heard else None
 
     async def settled(self, since: float) -> None:
         """Wait until whatever answers what was said until ``since`` is over, if there is such."""

@@ -89,7 +89,8 @@ async def main(calls: int, note: str) -> None:
     for _ in range(calls):
         turns += await five_turns(front, token)
         cuts.append(await barge_in(front, token))
-    heard = [turn["ms"]["at_ear"] for turn in turns if turn["ms"]["at_ear"] is not None]
+    answers = [turn for turn in turns if turn["answered"]]
+    heard = [turn["ms"]["at_ear"] for turn in answers if turn["ms"]["at_ear"] is not None]
     silences = [
         cut["silence_ms"] for cut in cuts if cut["agent_was_speaking"] and cut["silence_ms"]
     ]

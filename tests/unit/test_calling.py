@@ -6,10 +6,12 @@ import asyncio
 import gc
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from livekit import rtc
 
 from appliance.calling import Caller
+from appliance.headset import Clip
 
 pytestmark = pytest.mark.unit
 
@@ -43,3 +45,15 @@ def test_a_piece_that_breaks_off_is_dropped_without_an_unhandled_error() -> None
 
     assert asyncio.run(take()) == [{"n": 1}, {"n": 2}]
     assert not unhandled
+
+
+def test_a_sound_without_a_turn_is_timed_and_is_no_answer() -> None:
+    async def report() -> tuple[int | None, bool]:
+        caller = Caller("http://127.0.0.1:1")
+        caller.ear.times, caller.ear.loudness = [9.0, 10.5, 12.0], [0.1, 0.0, 0.1]
+        clip = Clip("q", np.zeros(480, np.float32), 0.0, 0.01)
+        found = caller._report(clip, [], 10.0)
+        await caller.leave()
+        return found.ms["at_ear"], found.complete
+
+    assert asyncio.run(report()) == (2000, False)
