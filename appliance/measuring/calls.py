@@ -7,6 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import aiohttp
+import httpx
+from livekit import api, rtc
+from livekit.rtc.participant import PublishTrackError
+
 from appliance import logs
 from appliance.calling import Caller, TurnReport
 from appliance.errors import ApplianceError
@@ -22,6 +27,11 @@ _SPEAK_OVER_AFTER_S = 1.5
 _SILENCE_GAP_S = 0.4
 _SILENT_WITHIN_S = 10.0
 _STILL_SPEAKING_S = 0.1
+# What a call can fail of: a refusal of ours, or a connection to the box or the media server.
+_FAILURES = (
+    ApplianceError, aiohttp.ClientError, httpx.HTTPError, api.TwirpError, rtc.ConnectError,
+    rtc.RpcError, PublishTrackError, TimeoutError, OSError,
+)  # fmt: skip
 
 
 @dataclass
@@ -64,16 +74,17 @@ class Rooms:
             try:
                 await caller.join()
                 await caller.greeting()
-            except ApplianceError as error:
-                why = error.message
+            except _FAILURES as error:
+                why = _failure(error)
             await greeted.wait()
             for deed in deeds:
                 turn = Turn(self.side.name, room, call, deed.kind, deed.clip.name, why=why)
                 if not why:
                     try:
                         turn = await self._do(caller, deed, turn, floor)
-                    except ApplianceError as error:
-                        why = error.message
+                    except _FAILURES as error:
+                        why = _failure(error)
+                        turn = replace(turn, why=why)
                 self.turns.append(turn)
                 self.done()
         finally:
@@ -97,12 +108,21 @@ class Rooms:
         )  # fmt: skip
 
 
+def _failure(error: Exception) -> str:
+    """Why a call could not go on."""
+    if isinstance(error, ApplianceError):
+        return error.message
+    return f"The call broke off: {type(error).__name__}."
+
+
 def _why(report: TurnReport) -> str:
     """Why a question has no answer to be timed; empty if it has one."""
     if report.early:
         return ""
     if not report.complete:
-        return "No answer was heard."
+        # Nothing answers a question that was not understood, but its caller is told so.
+        was_told = report.ms["at_ear"] is not None
+        return "An apology was heard." if was_told else "No answer was heard."
     # Whoever tells the stages tells them all, unless an apology was all that was said.
     told = report.ms["transcript"] is not None
     return "An apology was heard." if told and report.ms["first_sound"] is None else ""
@@ -114,8 +134,9 @@ async def _hang_up(caller: Caller) -> None:
             await caller.end()
         else:
             await caller.leave()
-    except ApplianceError as error:
-        log.warning("call_not_ended", code=error.code)
+    except _FAILURES as error:
+        code = error.code if isinstance(error, ApplianceError) else type(error).__name__
+        log.warning("call_not_ended", code=code)
 
 
 async def _barge_in(

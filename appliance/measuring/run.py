@@ -94,6 +94,8 @@ async def measure(
         for side in sides if call % 2 == 0 else reversed(sides):
             async with watch.during(side.name, side.memory):
                 turns += await Rooms(side, plan.overlap, one_more).hold(call, deeds)
+            # What it does between its calls is not to slow the other's.
+            await side.rested()
     if not any(turn.counts or (turn.kind != "question" and not turn.why) for turn in turns):
         raise _nothing(turns)
     found: dict[str, dict[str, Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -20,6 +20,10 @@ from appliance.store import open_store
 _ASK_S = 10.0
 
 
+async def _at_once() -> None:
+    """Nothing to wait for."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One of those that are measured.
@@ -31,6 +35,7 @@ class Side:
         llm: makes a client of its language model, the address before ``/v1``.
         model: what that client asks for.
         heard: told a call's id, a turn's index and when its answer was heard, in ms, in a thread.
+        rested: returns when nothing of its calls goes on: awaited after each round.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Side:
     llm: Callable[[], httpx.AsyncClient]
     model: str = "default"
     heard: Callable[[str, int, int], object] | None = None
+    rested: Callable[[], Awaitable[None]] = _at_once
 
 
 def ours(settings: Settings, persona: str | None) -> Side:

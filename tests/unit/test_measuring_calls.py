@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import aiohttp
 import httpx
 import pytest
+from livekit import api, rtc
 
 from appliance.calling import Caller, TurnReport
 from appliance.cli import bench
@@ -19,7 +21,7 @@ from appliance.errors import ApplianceError, BadInput, NotReady
 from appliance.gpu import Gpu
 from appliance.headset import Clip
 from appliance.host import Host
-from appliance.measuring import watching
+from appliance.measuring import calls, watching
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
 from appliance.measuring.sides import Side, check_seats
@@ -37,6 +39,8 @@ class FakeCaller(Caller):
     """A caller without a room: what it asks is answered at once."""
 
     fails_at: ClassVar[set[int]] = set()
+    fails_with: ClassVar[Exception] = NotReady("box_full", "All seats are taken.")
+    breaks_off: ClassVar[bool] = False
     sounds: ClassVar[int | None] = 600
     made: ClassVar[int] = 0
     speaking: ClassVar[int] = 0
@@ -49,8 +53,8 @@ class FakeCaller(Caller):
         self.session_id = ""
 
     async def join(self) -> None:
-        if self.number in self.fails_at:
-            raise NotReady("box_full", "All seats are taken.")
+        if self.number in self.fails_at and not self.breaks_off:
+            raise self.fails_with
         self.session_id = f"s{self.number}"
 
     async def greeting(self) -> float | None:
@@ -59,6 +63,8 @@ class FakeCaller(Caller):
     async def ask(
         self, clip: Clip, timeout_s: float = 1, *, floor: asyncio.Lock | None = None
     ) -> TurnReport:
+        if self.number in self.fails_at:
+            raise self.fails_with
         async with floor or asyncio.Lock():
             kind = type(self)
             kind.speaking += 1
@@ -72,6 +78,8 @@ class FakeCaller(Caller):
 
     async def end(self) -> str:
         type(self).ended += 1
+        if self.number in self.fails_at:
+            raise self.fails_with
         return "completed"
 
     async def leave(self) -> None:
@@ -153,6 +161,47 @@ async def test_a_room_that_cannot_join_disturbs_no_other(caller: type[FakeCaller
     assert result.sides["ours"]["questions"] == {"asked": 4, "answered": 2, "cut_into": 0}
 
 
+@pytest.mark.parametrize("breaks_off", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientError(), api.TwirpError("unavailable", "gone", status=503), TimeoutError(),
+        ConnectionResetError(), rtc.ConnectError("no"), httpx.ReadTimeout("late"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+async def test_a_connection_that_fails_costs_its_own_room_only(
+    caller: type[FakeCaller], error: Exception, *, breaks_off: bool
+) -> None:
+    caller.fails_at, caller.fails_with, caller.breaks_off = {1}, error, breaks_off
+    result = await measure(_task(rooms=2, turns=1, pauses=1), [_side("ours", caller)], _watch())
+    why = f"The call broke off: {type(error).__name__}."
+    assert [(turn.room, turn.why) for turn in result.turns] == [
+        (0, ""),
+        (0, ""),
+        (1, why),
+        (1, why),
+    ]
+    assert result.sides["ours"]["pauses"]["made"] == 1
+
+
+async def test_the_next_side_begins_when_the_one_before_rests(caller: type[FakeCaller]) -> None:
+    order: list[str] = []
+
+    def side(name: str) -> Side:
+        def make() -> Caller:
+            order.append(name)
+            return caller()
+
+        async def rested() -> None:
+            order.append(f"{name} rests")
+
+        return replace(_side(name, make), rested=rested)
+
+    await measure(_task(turns=1), [side("ours"), side("stock")], _watch())
+    assert order == ["ours", "ours rests", "stock", "stock rests"]
+
+
 async def test_the_box_is_told_when_its_answers_were_heard(caller: type[FakeCaller]) -> None:
     told: list[tuple[str, int, int]] = []
     side = replace(_side("ours", caller), heard=lambda *what: told.append(what))
@@ -164,6 +213,14 @@ async def test_an_apology_is_no_answer(caller: type[FakeCaller]) -> None:
     caller.sounds = None
     with pytest.raises(ApplianceError, match="An apology was heard"):
         await measure(_task(turns=1), [_side("ours", caller)], _watch())
+
+
+def test_a_question_without_a_turn_was_answered_by_an_apology_or_not_at_all() -> None:
+    unheard = TurnReport("q")
+    assert calls._why(unheard) == "No answer was heard."
+    unheard.ms["at_ear"] = 2100
+    assert calls._why(unheard) == "An apology was heard."
+    assert not unheard.complete
 
 
 async def test_nothing_measured_is_a_failure_with_its_reason(caller: type[FakeCaller]) -> None:
