@@ -12,10 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
-from livekit.agents import AgentServer
-
 from bench.stock.agent import make_server
-from bench.stock.config import READY, Config
+from bench.stock.config import BUSY, READY, Config
+from bench.stock.idle import tend
 
 _LOOK_S = 0.2
 
@@ -27,23 +26,16 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     working = asyncio.create_task(server.run(devmode=False))
+    said = ""
     while not working.done() and not stop.is_set():
-        if _is_warm(server, config.rooms):
-            print(READY, flush=True)
-            break
+        state = READY if tend(server, config.rooms) else BUSY
+        if state != said:
+            print(state, flush=True)
+            said = state
         await asyncio.sleep(_LOOK_S)
-    waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         await working
     await server.aclose()
-
-
-def _is_warm(server: AgentServer, rooms: int) -> bool:
-    """Whether a call's process waits for every room; the framework's health page says so too early."""
-    if server.id == "unregistered":
-        return False
-    return server._proc_pool._warmed_proc_queue.qsize() >= rooms  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ _LOAD_OF_A_FULL_WORKER = 0.69
 
 
 class Whisper(stt.STT[str]):
-    """faster-whisper with its defaults: a finished recording in, a text out."""
+    """faster-whisper with its own way of decoding: a finished recording in, a text out."""
 
     def __init__(self, model: Any, language: str) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
@@ -103,7 +103,9 @@ def load(config: Config, process: JobProcess) -> None:
 
     process.userdata["config"] = config
     process.userdata["vad"] = inference.VAD()
-    process.userdata["whisper"] = WhisperModel(config.whisper)
+    process.userdata["whisper"] = WhisperModel(
+        config.whisper, device=config.device, compute_type=config.compute_type
+    )
     process.userdata["voice"] = PiperVoice.load(config.voice)
 
 
@@ -150,7 +152,8 @@ def make_server(config: Config) -> AgentServer:
         num_idle_processes=config.rooms,
         initialize_process_timeout=120,
         load_fnc=lambda server: _LOAD_OF_A_FULL_WORKER * len(server.active_jobs) / config.rooms,
-        # With a limit of its own it refuses some of several callers who come at once.
+        # With a limit of its own it refuses some of several callers who come at once, and decides
+        # when idle processes are replaced, which is `tend`'s here.
         load_threshold=math.inf,
         drain_timeout=1,
         http_proxy=None,

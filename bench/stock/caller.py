@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from typing import Any
 
@@ -10,11 +11,35 @@ import aiohttp
 from livekit import api, rtc
 
 from appliance.calling import Caller, TurnReport
+from appliance.errors import TimedOut
 from appliance.headset import Clip
 from appliance.secrets import LiveKitKeys
 from bench.stock.config import AGENT_NAME
 
 _EMPTY_S = 30
+_GREETING_S = 30.0
+_SEGMENT = "lk.segment_id"
+
+
+class Words:
+    """What one of the two said: of each segment the text that was sent last.
+
+    A segment is sent whole each time more of it is known, and once more when it is final.
+    """
+
+    def __init__(self) -> None:
+        self._segments: dict[str, tuple[int, str]] = {}
+
+    def put(self, segment: str, number: int, text: str) -> None:
+        """Keep a text, unless one with a higher number is known of its segment."""
+        if number >= self._segments.get(segment, (0, ""))[0]:
+            self._segments[segment] = (number, text)
+
+    def take(self) -> str:
+        """All of it, which is then forgotten."""
+        text = " ".join(text for _number, text in self._segments.values())
+        self._segments.clear()
+        return text
 
 
 class StockCaller(Caller):
@@ -23,14 +48,16 @@ class StockCaller(Caller):
     Args:
         url: of the media server, ``ws://``.
         keys: what makes rooms there.
+        is_greeted: whether the agent begins with a greeting.
     """
 
-    def __init__(self, url: str, keys: LiveKitKeys) -> None:
+    def __init__(self, url: str, keys: LiveKitKeys, *, is_greeted: bool = True) -> None:
         super().__init__(url.replace("ws", "http", 1))
         self._url = url
         self._keys = keys
-        self._heard: list[str] = []
-        self._answered_words: list[str] = []
+        self._is_greeted = is_greeted
+        self._heard, self._answered_words = Words(), Words()
+        self._texts = itertools.count(1)
 
     async def _admitted(self) -> tuple[str, str]:
         self.session_id = f"stock-{uuid.uuid4().hex[:12]}"
@@ -52,6 +79,22 @@ class StockCaller(Caller):
             await livekit.agent_dispatch.create_dispatch(
                 api.CreateAgentDispatchRequest(agent_name=AGENT_NAME, room=self.session_id)
             )
+
+    async def greeting(self) -> float | None:
+        """Wait until the greeting is over: it listens before its greeting's sound is made.
+
+        Raises:
+            TimedOut: it did not greet, or did not end.
+        """
+        if not self._is_greeted:
+            return await super().greeting()
+        heard = await self.until(lambda: self.ear.first_loud(self.joined_at), _GREETING_S)
+        if not heard or not await self.until(self._quiet, _GREETING_S):
+            raise TimedOut(
+                "no_greeting", "The stock agent did not greet in time.", can_retry=True
+            )  # fmt: skip
+        self._answered_words.take()
+        return self.ear.first_loud(self.joined_at)
 
     async def end(self) -> str:
         """Close the room, so that its process ends."""
@@ -75,6 +118,10 @@ class StockCaller(Caller):
         self.room.register_text_stream_handler("lk.transcription", self._words)
 
     def _words(self, reader: rtc.TextStreamReader, sender: str) -> None:
+        # The texts may be read to their ends in another order than they came in.
+        number = next(self._texts)
+        segment = (reader.info.attributes or {}).get(_SEGMENT, f"{number}")
+
         async def read() -> None:
             try:
                 text = await reader.read_all()
@@ -82,7 +129,7 @@ class StockCaller(Caller):
                 # The room was closed while it was sent.
                 return
             into = self._answered_words if sender.startswith("agent-") else self._heard
-            into.append(text)
+            into.put(segment, number, text)
 
         task = asyncio.create_task(read())
         self._readers.add(task)
@@ -94,9 +141,8 @@ class StockCaller(Caller):
 
     def _report(self, clip: Clip, turns: list[dict[str, Any]], last_voiced: float) -> TurnReport:
         del turns
-        heard, answered = " ".join(self._heard), " ".join(self._answered_words)
-        self._heard, self._answered_words = [], []
-        report = TurnReport(clip.name, heard, answered)
-        at_ear = self.ear.first_loud(last_voiced)
-        report.ms["at_ear"] = round((at_ear - last_voiced) * 1000) if at_ear else None
+        report = TurnReport(clip.name, self._heard.take(), self._answered_words.take())
+        # It has no apologies: a sound without words is none of its answers.
+        if report.answered:
+            report.ms["at_ear"] = self._heard_ms(last_voiced, last_voiced)
         return report

@@ -8,6 +8,7 @@ from appliance.personas import Persona
 
 AGENT_NAME = "stock"
 READY = "stock agent is ready"
+BUSY = "stock agent is busy"
 
 
 class Config(BaseModel):
@@ -19,6 +20,9 @@ class Config(BaseModel):
     api_secret: str
     whisper: str
     """Folder of the CTranslate2 model."""
+    device: str
+    compute_type: str
+    """Where Whisper computes and in which numbers: as the box does."""
     voice: str
     """The voice's .onnx, its .onnx.json beside it."""
     llm_url: str

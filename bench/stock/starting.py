@@ -15,6 +15,7 @@ from typing import get_args
 import httpx
 import psutil
 
+from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.catalogue.entries import Task
 from appliance.errors import BadInput, NotReady
@@ -26,7 +27,9 @@ from appliance.settings import PROJECT_DIR, Settings
 from appliance.status import tree_bytes
 from bench.llm_clients import LLAMA_SERVER
 from bench.stock.caller import StockCaller
-from bench.stock.config import READY, Config
+from bench.stock.config import BUSY, READY, Config
+
+log = logs.get(__name__)
 
 _START_S = 240.0
 _STOP_S = 15.0
@@ -42,6 +45,9 @@ async def baseline(settings: Settings, rooms: int, persona: str | None) -> Async
         BadInput: llama-server has not been built.
         NotReady: one of them did not start.
     """
+    # Not above: the worker's processes, whose memory is measured, import this module, too.
+    from services.stt.device import card_of, choose
+
     if not LLAMA_SERVER.is_file():
         raise BadInput(
             "no_llama_server", "The baseline needs llama-server, which is not built yet.",
@@ -52,18 +58,15 @@ async def baseline(settings: Settings, rooms: int, persona: str | None) -> Async
     stt, llm, tts = (catalogue.installed(task, catalogue.selected(task)) for task in get_args(Task))
     llm_port, health_port = _free_port(), _free_port()
     llm_url = f"http://127.0.0.1:{llm_port}"
+    choice = choose(settings, stt.files["model"].stat().st_size, card_of)
     config = Config(
         livekit_url=settings.livekit_url, api_key=keys.api_key, api_secret=keys.api_secret,
-        whisper=str(stt.folder), voice=str(tts.files["model"]),
+        whisper=str(stt.folder), device=choice.device, compute_type=choice.compute_type,
+        voice=str(tts.files["model"]),
         llm_url=f"{llm_url}/v1", rooms=rooms, health_port=health_port,
         persona=find_persona(persona or settings.persona, settings.persona_dirs),
     )  # fmt: skip
-    llama = [
-        str(LLAMA_SERVER), "--model", str(llm.files["model"]),
-        "--host", "127.0.0.1", "--port", str(llm_port), "--parallel", str(rooms),
-        # As much for each room as Earshot gives; llama-server divides it.
-        "--ctx-size", str(settings.llm.context_tokens * rooms),
-    ]  # fmt: skip
+    llama = llama_server(settings, llm.files["model"], rooms, llm_port)
     # For its owner alone: the configuration holds the media server's secret.
     with tempfile.TemporaryDirectory(prefix="earshot-stock-") as name:
         folder = Path(name)
@@ -75,13 +78,35 @@ async def baseline(settings: Settings, rooms: int, persona: str | None) -> Async
             _program(command, folder / "worker") as worker,
         ):
             await _until(lambda: _answers(f"{llm_url}/health"), server, folder / "llama-server")
-            await _until(lambda: _said_ready(folder / "worker"), worker, folder / "worker")
+            await _until(lambda: _is_ready(folder / "worker"), worker, folder / "worker")
+
+            async def rested() -> None:
+                if not await _comes(lambda: _is_ready(folder / "worker"), worker):
+                    log.warning("baseline_not_rested")
+
             yield Side(
                 "stock",
-                lambda: StockCaller(settings.livekit_url, keys),
+                lambda: StockCaller(
+                    settings.livekit_url, keys, is_greeted=bool(config.persona.greeting)
+                ),
                 lambda: {"worker": tree_bytes(worker.pid), "llama-server": tree_bytes(server.pid)},
                 lambda: httpx.AsyncClient(base_url=llm_url, trust_env=False),
+                rested=rested,
             )
+
+
+def llama_server(settings: Settings, model: Path, rooms: int, port: int) -> list[str]:
+    """The command of a llama-server that is given what the box's own engine has."""
+    from services.llm.engine import _spare_cores
+
+    threads = str(settings.llm.threads or _spare_cores())
+    return [
+        str(LLAMA_SERVER), "--model", str(model),
+        "--host", "127.0.0.1", "--port", str(port), "--parallel", str(rooms),
+        "--threads", threads, "--threads-batch", threads,
+        # As much for each room as Earshot gives; llama-server divides it.
+        "--ctx-size", str(settings.llm.context_tokens * rooms),
+    ]  # fmt: skip
 
 
 def _free_port() -> int:
@@ -129,17 +154,24 @@ async def _until(
     Raises:
         NotReady: it ended, or takes too long.
     """
-    deadline = time.monotonic() + _START_S
-    while program.returncode is None and time.monotonic() < deadline:
-        if await true():
-            return
-        await asyncio.sleep(_LOOK_S)
+    if await _comes(true, program):
+        return
     kept = Path(tempfile.gettempdir()) / f"earshot-stock-{log.name}.log"
     kept.write_bytes(log.read_bytes()[-_LAST_BYTES:])
     raise NotReady(
         "baseline_not_started", f"The baseline's {log.name} did not start.",
         f"{kept} has its last words.",
     )  # fmt: skip
+
+
+async def _comes(true: Callable[[], Awaitable[bool]], program: asyncio.subprocess.Process) -> bool:
+    """Wait until something is so; False when its program ended, or takes too long."""
+    deadline = time.monotonic() + _START_S
+    while program.returncode is None and time.monotonic() < deadline:
+        if await true():
+            return True
+        await asyncio.sleep(_LOOK_S)
+    return False
 
 
 async def _answers(url: str) -> bool:
@@ -150,5 +182,7 @@ async def _answers(url: str) -> bool:
         return False
 
 
-async def _said_ready(log: Path) -> bool:
-    return READY.encode() in log.read_bytes().splitlines()
+async def _is_ready(log: Path) -> bool:
+    states = {READY.encode(), BUSY.encode()}
+    said = [line for line in log.read_bytes().splitlines() if line in states]
+    return said[-1:] == [READY.encode()]
