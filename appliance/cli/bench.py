@@ -140,6 +140,7 @@ def _show(result: Mapping[str, Any]) -> None:
 def _told(found: Mapping[str, Any]) -> str:
     """What stands under the table, a line each."""
     asked, paused, memory = found["questions"], found["pauses"], found["memory_mb"]
+    over = found["barge_ins"]
     lines = [
         f"answered {asked['answered']} of {asked['asked']}, cut into {asked['cut_into']}",
         f"memory {memory['total']} MB, of the programs",
@@ -147,7 +148,13 @@ def _told(found: Mapping[str, Any]) -> str:
     if found["p90_over_p50"]:
         lines[0] += f", p90 / p50 {found['p90_over_p50']}"
     if paused["made"]:
-        lines.append(f"spoke into {paused['spoken_into']} of {paused['made']} pauses")
+        failed = f", {paused['failed']} failed" if paused["failed"] else ""
+        lines.append(f"spoke into {paused['spoken_into']} of {paused['made']} pauses{failed}")
+    if over["made"]:
+        lines.append(
+            f"silenced by {over['silenced']} of {over['made']} barge-ins, "
+            f"spoke on in {over['never_silent']}"
+        )
     if cpu := found["cpu_percent"]:
         lines.append(f"processors {cpu['mean']} %, at most {cpu['max']} %, callers included")
     if gpu := found["gpu_percent"]:

@@ -10,6 +10,7 @@ from appliance.measuring.plan import Kind
 from appliance.store.vocabulary import STAGES
 
 PERCENTILES = (50, 90, 99)
+SPOKE_ON = "The agent spoke on."
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def figures(turns: Sequence[Turn]) -> dict[str, Any]:
     """All figures of one side. Times in ms; a key whose value nobody measured is None."""
     counted = [turn for turn in turns if turn.counts]
     questions = [turn for turn in turns if turn.kind == "question"]
-    pauses = [turn for turn in turns if turn.kind == "pause" and not turn.why]
+    pauses = [turn for turn in turns if turn.kind == "pause"]
     barge_ins = [turn for turn in turns if turn.kind == "barge_in"]
     found: dict[str, Any] = {
         f"{stage}_ms": summary(turn.ms.get(stage) for turn in counted) for stage in STAGES
@@ -83,7 +84,17 @@ def figures(turns: Sequence[Turn]) -> dict[str, Any]:
             "answered": len(counted),
             "cut_into": sum(turn.early for turn in questions),
         },
-        "pauses": {"made": len(pauses), "spoken_into": sum(turn.early for turn in pauses)},
+        "pauses": {
+            "made": len(pauses),
+            "spoken_into": sum(turn.early for turn in pauses),
+            "failed": sum(bool(turn.why) for turn in pauses),
+        },
+        # The percentiles are of those that were silenced; without the others they would flatter.
+        "barge_ins": {
+            "made": len(barge_ins),
+            "silenced": sum(turn.ms.get("silence") is not None for turn in barge_ins),
+            "never_silent": sum(turn.why == SPOKE_ON for turn in barge_ins),
+        },
         "silence_ms": summary(turn.ms.get("silence") for turn in barge_ins),
     }
 

@@ -13,7 +13,7 @@ from appliance.errors import BadInput, NotFound
 from appliance.headset import RATE_HZ, Clip
 from appliance.measuring import results
 from appliance.measuring.chart import chart
-from appliance.measuring.figures import Turn, figures, percentile, ratios, summary
+from appliance.measuring.figures import SPOKE_ON, Turn, figures, percentile, ratios, summary
 from appliance.measuring.plan import RECORDINGS, Plan, Voices, calls_of, with_pause
 from appliance.settings import Settings
 
@@ -88,14 +88,17 @@ def test_only_answers_to_whole_questions_count() -> None:
         [
             _turn(at_ear=800), _turn(at_ear=1000), _turn(at_ear=None, why="No answer was heard."),
             _turn(at_ear=-200, early=True), _turn(kind="pause", at_ear=5000),
-            _turn(kind="pause", early=True), _turn(kind="barge_in", ms={"silence": 400}),
-            _turn(kind="barge_in", ms={}, why="The agent spoke on."),
+            _turn(kind="pause", early=True),
+            _turn(kind="pause", at_ear=None, why="No answer was heard."), _turn(kind="barge_in", ms={"silence": 400}),
+            _turn(kind="barge_in", ms={}, why=SPOKE_ON),
+            _turn(kind="barge_in", ms={}, why="No answer was heard."),
         ]
     )  # fmt: skip
     assert found["at_ear_ms"]["p50"] == 900
     assert found["p90_over_p50"] == round(980 / 900, 2)
     assert found["questions"] == {"asked": 4, "answered": 2, "cut_into": 1}
-    assert found["pauses"] == {"made": 2, "spoken_into": 1}
+    assert found["pauses"] == {"made": 3, "spoken_into": 1, "failed": 1}
+    assert found["barge_ins"] == {"made": 3, "silenced": 1, "never_silent": 1}
     assert found["silence_ms"]["n"] == 1
     assert found["first_token_ms"] is None
 

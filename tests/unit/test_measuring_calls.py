@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import aiohttp
@@ -19,9 +20,10 @@ from appliance.calling import Caller, TurnReport
 from appliance.cli import bench
 from appliance.errors import ApplianceError, BadInput, NotReady
 from appliance.gpu import Gpu
-from appliance.headset import Clip
+from appliance.headset import Clip, Spoken
 from appliance.host import Host
 from appliance.measuring import calls, watching
+from appliance.measuring.figures import Turn, figures
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
 from appliance.measuring.sides import Side, check_seats
@@ -182,7 +184,7 @@ async def test_a_connection_that_fails_costs_its_own_room_only(
         (1, why),
         (1, why),
     ]
-    assert result.sides["ours"]["pauses"]["made"] == 1
+    assert result.sides["ours"]["pauses"] == {"made": 2, "spoken_into": 0, "failed": 1}
 
 
 async def test_the_next_side_begins_when_the_one_before_rests(caller: type[FakeCaller]) -> None:
@@ -318,3 +320,26 @@ async def test_the_machine_is_read_while_it_is_measured() -> None:
         await eventually(read)
     assert watch.figures("ours")["cpu_percent"] == {"mean": 50.0, "max": 50.0}
     assert watch.figures("ours")["gpu_percent"] is None
+
+
+async def test_an_agent_that_speaks_on_through_a_barge_in_is_counted() -> None:
+    class SpeaksOn(FakeCaller):
+        async def until(self, true: Callable[[], Any], timeout_s: float) -> bool:
+            return bool(true())
+
+        async def settled(self, since: float) -> None:
+            """There is nothing to wait for."""
+
+    async def say(clip: Clip) -> Spoken:
+        return Spoken(clip, 10.0, 10.0 + clip.voiced_to_s)
+
+    caller, voices = SpeaksOn(), Voices.read(RECORDINGS)
+    caller.microphone = SimpleNamespace(say=say)  # type: ignore[assignment]
+    heard = {"first_loud": lambda since: since, "silent_from": lambda *_: None}
+    caller.ear = SimpleNamespace(**heard)  # type: ignore[assignment]
+    turn = Turn("ours", 0, 0, "barge_in", "story")
+    told = await calls._barge_in(caller, voices.long, voices.over, turn, asyncio.Lock())
+    found = figures([told])
+    assert found["barge_ins"] == {"made": 1, "silenced": 0, "never_silent": 1}
+    under = {"memory_mb": {"total": 1}, "cpu_percent": None, "gpu_percent": None, "llm": None}
+    assert "silenced by 0 of 1 barge-ins, spoke on in 1" in bench._told(found | under)
