@@ -1,10 +1,11 @@
-"""Sounds that are no words: recorded ones, cuts of them, variants of both, and made clicks."""
+"""Sounds that are no words: recorded ones, cuts of others, made clicks, and variants."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,31 @@ from numpy.typing import NDArray
 from appliance.audio import Pcm, read_audio
 from appliance.headset import RATE_HZ, Clip
 
-# Longer ones hold words around their sounds: where the ear has found none, it has missed them.
+# From when to when words are spoken in these recordings of the Montreal Forced Aligner, in seconds: from
+# their published transcripts ("montreal forced um aligner") and the silences around each word. They do
+# not come from the ear that is measured: it would choose the sounds that it takes for none. In "er" and
+# "hes" all is words: "hardly know 'er", and a "forced" that is drawn out.
+_WORDS: dict[str, Sequence[tuple[float, float]]] = {
+    "mfa_breaths": [(4.30, 5.02), (6.94, 7.90), (11.00, 12.02)],
+    "mfa_er": [(0.78, 2.68)],
+    "mfa_hes": [(0.86, 3.48)],
+    "mfa_laughter": [(1.98, 3.14), (5.32, 5.80), (7.68, 8.88)],
+    "mfa_uh": [(1.24, 2.10), (3.60, 4.56)],
+    "mfa_uhuh": [(0.98, 1.62), (5.44, 6.30)],
+    "mfa_uhum": [(0.96, 1.82), (6.72, 7.26)],
+    "mfa_um": [(1.22, 2.80), (6.24, 6.74)],
+}
+# A longer recording has words around its sound, as these have.
 _LONGEST_S = 4.0
 # Shorter is no sound of a voice.
 _SHORTEST_S = 0.15
-# The ear's times of words are off by some hundredths.
-_FROM_WORDS_S = 0.1
+_CUTS_OF_EACH = 2
 _FRAME = RATE_HZ // 50
-_PAUSE_FRAMES = 3
+# Between the bursts of one laugh.
+_PAUSE_FRAMES = 10
 _ROOM_S = 0.04
-# RMS of full scale 1; the half of it is still heard.
-_LOUD = 0.005
+# RMS of full scale 1: a breath is louder.
+_LOUD = 0.0025
 _BETWEEN_S = 0.3
 
 Sound = NDArray[np.float32]
@@ -31,58 +46,88 @@ Named = tuple[str, Sound]
 Times = Sequence[tuple[float, float]]
 
 
-def noises(folder: Path, count: int, words_in: Callable[[Pcm], Times]) -> list[tuple[Clip, str]]:
-    """Recordings without words and cuts of others, then variants, then made clicks; with how each was made.
+@dataclass
+class Noises:
+    """What was found.
+
+    Attributes:
+        clips: the sounds, each with how it was made.
+        unused: recordings that gave none, and why.
+    """
+
+    clips: list[tuple[Clip, str]] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+
+def noises(folder: Path, count: int) -> Noises:
+    """One or two sounds of each recording, then made clicks, then variants of the recorded.
 
     Args:
-        folder: recordings; those that its manifest calls nonlexical if it has one.
+        folder: recordings; those that its manifest calls nonlexical if it has one. Whoever is in
+            it with ``words``, from when to when words are spoken, is cut between those.
         count: how many at most.
-        words_in: says from when to when words are spoken in it, in seconds; asked of whole
-            recordings, for people say words around their sounds, and those are no noise.
     """
-    found, originals = list[tuple[Named, str]](), list[Named]()
-    for file in _files(folder):
-        pcm = read_audio(file).resampled(RATE_HZ)
-        words = words_in(pcm)
-        if words:
-            own = [(f"{file.stem}-cut{n}", cut) for n, cut in enumerate(cuts(pcm.samples, words))]
-            found += [(cut, "cut") for cut in own]
-            originals += own
-        elif pcm.duration_s <= _LONGEST_S:
-            found.append(((file.stem, pcm.samples), "recorded"))
-            originals.append((file.stem, pcm.samples))
-    found += _variants(originals)
-    found += [(made, "synthetic") for made in _clicks()]
-    return [
-        (Clip.from_pcm(name, Pcm(sound, RATE_HZ)), made) for (name, sound), made in found[:count]
-    ]
+    found, first, more = Noises(), list[tuple[Named, str]](), list[tuple[Named, str]]()
+    for file, words in _files(folder):
+        own = list(_sounds(file, words))
+        first += own[:1]
+        more += own[1:]
+        if not own:
+            why = "it holds only words" if words else "where its words are is not known"
+            found.unused.append(f"{file.name}: {why}")
+    clicks = _clicks()
+    recorded = (first + more)[: max(len(first), count - len(clicks))]
+    wanted = recorded + [(click, "synthetic") for click in clicks]
+    wanted += _variants([named for named, _made in recorded])
+    for (name, sound), made in wanted[:count]:
+        found.clips.append((Clip.from_pcm(name, Pcm(sound, RATE_HZ)), made))
+    return found
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> Iterator[tuple[Path, Times]]:
     manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        return sorted(file for file in folder.iterdir() if file.suffix in (".flac", ".wav"))
-    listed = json.loads(manifest.read_text(encoding="utf-8"))
-    return [folder / one["file"] for one in listed if one.get("kind") == "nonlexical"]
+    if manifest.is_file():
+        for one in json.loads(manifest.read_text(encoding="utf-8")):
+            if one.get("kind") == "nonlexical":
+                file = folder / one["file"]
+                yield file, one.get("words") or _WORDS.get(file.stem, ())
+        return
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".flac", ".wav"):
+            yield file, _WORDS.get(file.stem, ())
+
+
+def _sounds(file: Path, words: Times) -> Iterator[tuple[Named, str]]:
+    """The longest cuts of a recording with words, or the whole of a short one."""
+    pcm = read_audio(file).resampled(RATE_HZ)
+    if words:
+        longest = sorted(cuts(pcm.samples, words), key=len, reverse=True)
+        for number, cut in enumerate(longest[:_CUTS_OF_EACH]):
+            yield (f"{file.stem}-cut{number}", cut), "cut"
+    elif pcm.duration_s <= _LONGEST_S:
+        yield (file.stem, pcm.samples), "recorded"
 
 
 def cuts(samples: Sound, words: Times) -> list[Sound]:
-    """The sounds between the words that no word runs into."""
-    whole = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    loud = np.sqrt(np.mean(np.square(whole), axis=1))
-    voiced = np.nonzero(loud > max(_LOUD, 0.1 * float(loud.max(initial=0.0))))[0]
+    """What is loud before, between and after the words, in their order."""
+    seconds = len(samples) / RATE_HZ
+    edges = [0.0, *itertools.chain.from_iterable(sorted(words)), seconds]
+    found = []
+    for start_s, end_s in zip(edges[::2], edges[1::2], strict=True):
+        found += _loud(samples[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)])
+    return found
+
+
+def _loud(stretch: Sound) -> list[Sound]:
+    whole = stretch[: len(stretch) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    voiced = np.nonzero(np.sqrt(np.mean(np.square(whole), axis=1)) > _LOUD)[0]
     if not len(voiced):
         return []
-    found = []
+    found, room = [], round(_ROOM_S * RATE_HZ)
     for run in np.split(voiced, np.nonzero(np.diff(voiced) > _PAUSE_FRAMES)[0] + 1):
-        a, b = run[0] * _FRAME / RATE_HZ, (run[-1] + 1) * _FRAME / RATE_HZ
-        is_apart = all(
-            b + _FROM_WORDS_S <= start or a >= end + _FROM_WORDS_S for start, end in words
-        )
-        if is_apart and b - a >= _SHORTEST_S:
-            found.append(
-                samples[int(max(0.0, a - _ROOM_S) * RATE_HZ) : int((b + _ROOM_S) * RATE_HZ)]
-            )
+        a, b = int(run[0]) * _FRAME, (int(run[-1]) + 1) * _FRAME
+        if b - a >= _SHORTEST_S * RATE_HZ:
+            found.append(stretch[max(0, a - room) : b + room])
     return found
 
 
