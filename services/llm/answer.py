@@ -5,7 +5,18 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-_THOUGHT, _THOUGHT_END = "<think>", "</think>"
+# How models begin and end to think: Qwen and many others, Magistral, Gemma 4, gpt-oss.
+_THOUGHTS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|channel>", "<channel|>"),
+    ("<|channel|>", "<|channel|>final<|message|>"),
+)
+MARKS = frozenset(
+    {"<|message|>"} | {begin for begin, _ in _THOUGHTS} | {end for _, end in _THOUGHTS[:-1]}
+)
+"""Tokens that are looked for here; some vocabularies call them control tokens, which spell nothing."""
+_BEGINNINGS = tuple(begin for begin, _ in _THOUGHTS)
 
 
 class Answer:
@@ -25,7 +36,7 @@ class Answer:
     def flush(self) -> str:
         """What was held back, at the answer's end."""
         rest = self._spoken(self._decode(b"", final=True))
-        if self._thought and not self._thought.lstrip().startswith(_THOUGHT):
+        if self._thought and not self._thought.lstrip().startswith(_BEGINNINGS):
             rest, self._thought = self._thought + rest, None
         text = self._release(rest)
         text, self._held = text + self._held, ""
@@ -37,15 +48,16 @@ class Answer:
             return text
         self._thought += text
         begun = self._thought.lstrip()
-        if not begun or (_THOUGHT.startswith(begun) and begun != _THOUGHT):
+        if any(begin.startswith(begun) and begun != begin for begin in _BEGINNINGS):
             return ""
-        if not begun.startswith(_THOUGHT):
+        end = next((end for begin, end in _THOUGHTS if begun.startswith(begin)), None)
+        if end is None:
             text, self._thought = self._thought, None
             return text
-        if _THOUGHT_END not in begun:
+        if end not in begun:
             return ""
         self._thought = None
-        return begun.split(_THOUGHT_END, 1)[1].lstrip()
+        return begun.split(end, 1)[1].lstrip()
 
     def _release(self, text: str) -> str:
         if self.stopped:

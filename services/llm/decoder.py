@@ -68,6 +68,11 @@ class _Talk:
         """Whether all of its prompt that is needed has been read."""
         return self.slot.length >= self._end
 
+    @property
+    def unread(self) -> int:
+        """Tokens of its prompt that are still to be read."""
+        return self._end - self.slot.length
+
     def next_token(self) -> Row:
         """The token said last, which the model has not read yet."""
         return Row(self.slot.sequence, self.slot.length, self._last, True)
@@ -232,7 +237,8 @@ class Decoder:
             else:
                 reading.append(talk)
         room = self._step_tokens // 2 if parts else self._step_tokens
-        for talk in reading:
+        # A long prompt takes what the short ones leave: their callers wait a step, not for all of it.
+        for talk in sorted(reading, key=lambda one: one.unread):
             if room > 0:
                 row = talk.next_piece(room)
                 parts.append((talk, row))

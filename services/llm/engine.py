@@ -13,7 +13,7 @@ from appliance import logs
 from appliance.catalogue import Catalogue
 from appliance.catalogue.fit import KvType
 from appliance.catalogue.placing import FlashAttention
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, BadInput
 from appliance.seats import conversations_of
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
@@ -22,7 +22,7 @@ from services.llm.asked import Asked, ContextFull, Done, Read
 from services.llm.context import Context, Plan
 from services.llm.decoder import Decoder
 from services.llm.model import Model
-from services.llm.prompt import fitted
+from services.llm.prompt import Tokens, fitted
 from services.llm.vocabulary import MOST_TOP_K, Chat, Finished, Message, Sampling, Words
 
 log = logs.get(__name__)
@@ -126,8 +126,14 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
 
     def _run(self, request: Chat, stop: threading.Event) -> Iterator[Words | Finished | Pause]:
         window = self._context.window_tokens
-        wanted = _ANSWER_TOKENS if request.max_tokens is None else request.max_tokens
+        # The same for reading ahead and for the answer: each drops what the other does.
+        wanted = max(_ANSWER_TOKENS, request.max_tokens or 0)
         room = window - max(1, min(wanted, window // _MOST_OF_WINDOW))
+        if request.max_tokens == 0 and self._model.is_recurrent:
+            # It could not forget the end of what it has read, and the answer would begin anew.
+            tokens, _ = self._fitted(request, room)
+            yield Finished("length", len(tokens), 0, 0)
+            return
         for tries in range(1, _TRIES + 1):
             asked = self._ask(request, stop, room)
             try:
@@ -141,8 +147,20 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
                 # Also when nobody reads on, as after a stop text.
                 asked.is_over = True
 
+    def _fitted(self, request: Chat, room: int) -> tuple[Tokens, int]:
+        """The prompt's tokens, and how many messages had to be left out."""
+        render, keep = self._model.render, request.keep_messages
+        try:
+            return fitted(request.messages, keep, room, render)
+        except BadInput:
+            # One long message may have all that its own answer leaves.
+            least = self._context.window_tokens - max(1, request.max_tokens or _ANSWER_TOKENS)
+            if least <= room:
+                raise
+            return fitted(request.messages, keep, least, render)
+
     def _ask(self, request: Chat, stop: threading.Event, room: int) -> Asked:
-        tokens, dropped = fitted(request.messages, request.keep_messages, room, self._model.render)
+        tokens, dropped = self._fitted(request, room)
         if dropped:
             log.info("history_shortened", messages=dropped)
         most = self._context.window_tokens - len(tokens)

@@ -10,6 +10,7 @@ from typing import Any
 
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput
+from services.llm.answer import MARKS
 from services.llm.prompt import Tokens
 from services.llm.vocabulary import Message
 
@@ -130,15 +131,15 @@ class Model:
         return self._control.sub(" ", text) if self._control else text
 
     def piece(self, token: int) -> bytes:
-        """What a token spells; nothing for a control token."""
+        """What a token spells; nothing for a control token but one with which thinking begins or ends."""
         found = self._pieces.get(token)
         if found is None:
             found = self._pieces[token] = self._spell(token, _PIECE_BYTES)
         return found
 
     def _spell(self, token: int, size: int) -> bytes:
-        room = ctypes.create_string_buffer(size)
-        count = self.lib.llama_token_to_piece(self._vocab, token, room, size, 0, False)
+        room, is_mark = ctypes.create_string_buffer(size), self._text_of(token) in MARKS
+        count = self.lib.llama_token_to_piece(self._vocab, token, room, size, 0, is_mark)
         return self._spell(token, -count) if count < 0 else room.raw[:count]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from appliance.errors import BadInput
@@ -48,10 +49,19 @@ def fitted(
     last = starts[-1] if starts else len(messages) - 1
     if cuts[-1] != last:
         cuts.append(last)
-    for cut in cuts:
-        tokens = render(joined([*messages[:head], *messages[cut:]]))
-        if len(tokens) <= room_tokens:
-            return tokens, cut - head
+
+    def after(cut: int) -> Tokens:
+        return render(joined([*messages[:head], *messages[cut:]]))
+
+    tokens, cut = after(head), head
+    if len(tokens) > room_tokens:
+        # Rendering thousands of messages takes a while; the longer the cut, the fewer the tokens.
+        cut = cuts[
+            min(bisect_left(cuts, -room_tokens, key=lambda c: -len(after(c))), len(cuts) - 1)
+        ]
+        tokens = after(cut)
+    if len(tokens) <= room_tokens:
+        return tokens, cut - head
     raise BadInput(
         "context_length_exceeded", "The last message alone is longer than the model's window.",
         "Send less text, or raise the setting llm.context_tokens.",

@@ -207,6 +207,21 @@ async def test_a_client_that_leaves_frees_the_engine(llm: ServiceHandle, stream:
         asking = asyncio.create_task(leaving.post(PATH, json=body))
         await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 1)
         asking.cancel()
+    await alone_after_a_while(llm)
+
+
+async def alone_after_a_while(llm: ServiceHandle) -> None:
+    """Fails if a request that was left is still answered after another's hundred tokens."""
+    await asyncio.to_thread(chat, llm, STORY, max_tokens=100)
+    async with openai_client(llm) as client:
+        stream = await client.chat.completions.create(
+            model="", messages=STORY, max_tokens=300, temperature=0, stream=True
+        )
+        chunks = aiter(stream)
+        for _ in range(20):
+            await anext(chunks)
+        assert await asyncio.to_thread(llm.metric, RUNNING) == 1
+        await stream.close()
     await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 0)
 
 

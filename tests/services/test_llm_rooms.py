@@ -14,6 +14,7 @@ import pytest
 
 from tests.results import note
 from tests.services.conftest import ServiceFactory, ServiceHandle
+from tests.services.test_llm import alone_after_a_while
 from tests.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
@@ -157,7 +158,7 @@ async def test_openais_client_cancels(client: openai.AsyncOpenAI, llm: ServiceHa
     )
     await anext(aiter(stream))
     await stream.close()
-    await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 0)
+    await alone_after_a_while(llm)
 
 
 async def test_openais_client_is_told_what_is_wrong(client: openai.AsyncOpenAI) -> None:

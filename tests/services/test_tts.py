@@ -199,6 +199,13 @@ async def test_a_client_that_leaves_frees_the_worker(tts: ServiceHandle) -> None
     waiting = asyncio.create_task(_whole(tts, LONG))
     await asyncio.to_thread(until, lambda: tts.metric(RUNNING) == 1)
     waiting.cancel()
+    # Both would go on for as long as ten of these take.
+    await asyncio.to_thread(speak, tts, "This is another sentence, and it is said to its end.")
+    async with tts.async_client() as client, client.stream("POST", PATH, json=body) as answer:
+        chunks = answer.aiter_raw()
+        for _ in range(3):
+            await anext(chunks)
+        assert await asyncio.to_thread(tts.metric, RUNNING) == 1
     await asyncio.to_thread(until, lambda: tts.metric(RUNNING) == 0)
 
 

@@ -149,6 +149,27 @@ def test_a_newcomer_is_read_while_the_others_go_on(desk: Desk) -> None:
         asked.stop.set()
 
 
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_a_short_prompt_does_not_wait_for_a_long_one(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    long = desk.ask(list(range(50)), most=1, session="long")
+    for _ in range(2):
+        allowed.put(None)
+    until(lambda: len(desk.model.steps) == 2)
+    short = desk.ask([700, 701, 702], most=1, session="short")
+    for _ in range(40):
+        allowed.put(None)
+    assert words(rest(short)) == [703]
+    assert words(rest(long)) == [50]
+    # The step under way as it came, and its own.
+    with_short = [
+        at for at, rows in enumerate(desk.model.steps) if any(r.sequence == 1 for r in rows)
+    ]
+    assert with_short[0] <= 3
+    assert len(desk.model.steps) < 2 + 50 // 4 + 3
+
+
 @pytest.mark.parametrize("priority", [Priority.SPECULATIVE, Priority.BACKGROUND])
 @pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
 def test_nobodys_early_work_takes_part_while_a_caller_waits(desk: Desk, priority: Priority) -> None:

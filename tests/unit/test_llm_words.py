@@ -66,6 +66,18 @@ def test_what_fits_is_never_refused(turns: int, keep: int) -> None:
     assert fitted(messages, keep, 1000, render)[0][-1] == turns * 2
 
 
+def test_a_talk_of_thousands_of_messages_is_rendered_but_a_few_times() -> None:
+    rendered: list[int] = []
+
+    def counted(messages: Sequence[Message]) -> list[int]:
+        rendered.append(len(messages))
+        return render(messages)
+
+    tokens, dropped = fitted(talk(1000), 0, 200, counted)
+    assert (len(tokens), dropped) == (180, 1984)
+    assert len(rendered) < 15
+
+
 def test_neighbours_of_one_role_are_joined() -> None:
     said = [Message("user", "a"), Message("user", "b"), Message("assistant", "c")]
     assert joined(said) == [Message("user", "a\nb"), Message("assistant", "c")]
@@ -75,6 +87,29 @@ def answer(stops: list[str], pieces: list[bytes]) -> tuple[list[str], bool]:
     cut = Answer(stops)
     texts = [cut.push(piece) for piece in pieces]
     return [*texts, cut.flush()], cut.stopped
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        ["<think>", "Hm.", "</think>"],
+        ["[", "THINK", "]", "Hm.", "[/THINK]"],
+        ["<|channel>", "thought", "\n", "<channel|>"],
+        ["<|channel|>", "analysis", "<|message|>", "Hm.", "assistant", "<|channel|>", "final", "<|message|>"],
+        ["<|channel|>", "final", "<|message|>"],
+    ],
+)  # fmt: skip
+def test_thoughts_are_not_spoken(thought: list[str]) -> None:
+    said, _ = answer([], [piece.encode() for piece in ["\n", *thought, "\n", "Paris", " is."]])
+    assert "".join(said).lstrip() == "Paris is."
+    unended, _ = answer([], [piece.encode() for piece in thought[:-1]])
+    assert "".join(unended) == ""
+
+
+@pytest.mark.parametrize("text", ["<b>Paris</b>", "[Paris]", "<|", "< 3"])
+def test_what_only_begins_like_a_thought_is_said(text: str) -> None:
+    said, _ = answer([], [letter.encode() for letter in text])
+    assert "".join(said) == text
 
 
 def test_half_a_character_waits_for_its_other_half() -> None:
