@@ -29,7 +29,7 @@ TURNS = 3
 
 @pytest.fixture(scope="module")
 def llm(service: ServiceFactory) -> ServiceHandle:
-    env = {"APPLIANCE_LLM__CONTEXT_TOKENS": str(WINDOW), "APPLIANCE_AGENT__SEATS": "4"}
+    env = {"APPLIANCE_LLM__CONTEXT_TOKENS": str(WINDOW), "APPLIANCE_AGENT__SEATS": "7"}
     return service("llm", env=env)
 
 
@@ -83,13 +83,19 @@ async def test_four_rooms_keep_their_talk_while_others_fail(llm: ServiceHandle) 
                 async for _ in answer.aiter_bytes():
                     break
 
-    async with llm.async_client() as http, llm.async_client() as other, llm.async_client() as third:
+    async def fills_its_window(http: httpx.AsyncClient) -> None:
+        body = {"messages": [SYSTEM, *STORY], "temperature": 1.9, "max_tokens": WINDOW}
+        while not over.is_set():
+            answer = await http.post(PATH, json=body, headers={"X-Earshot-Session": "full"})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["usage"]["total_tokens"] <= WINDOW
+
+    async with llm.async_client() as http, llm.async_client() as other:
         faults = [
-            asyncio.create_task(bad_requests(other)),
-            asyncio.create_task(leaves_in_the_middle(third)),
+            asyncio.create_task(fault(other))
+            for fault in (bad_requests, leaves_in_the_middle, fills_its_window)
         ]
-        # Three rooms and one place for those who come and go.
-        known = await asyncio.gather(*(talk(http, country, {}) for country in CITIES[:3]))
+        known = await asyncio.gather(*(talk(http, country, {}) for country in CITIES))
         over.set()
         await asyncio.gather(*faults)
     note("llm rooms beside faults", known=known)
