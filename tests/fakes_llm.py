@@ -56,6 +56,8 @@ class PretendedModel:
     def decode(self, rows: list[Row]) -> int:
         if self.allowed is not None:
             self.allowed.get()
+        # In another order the library computes them one after another.
+        assert [row.sequence for row in rows] == sorted(row.sequence for row in rows)
         self.steps.append(rows)
         for row in rows:
             for token in row.tokens:

@@ -243,6 +243,8 @@ class Decoder:
                 row = talk.next_piece(room)
                 parts.append((talk, row))
                 room -= len(row.tokens)
+        # Conversations that are not in the order of their places, llama.cpp computes one after another.
+        parts.sort(key=lambda part: part[1].sequence)
         failed = self._context.decode([row for _, row in parts])
         if failed:
             self._each_alone(parts, failed)
