@@ -16,7 +16,7 @@ from appliance import logs
 from appliance.calling import Caller, TurnReport
 from appliance.errors import ApplianceError
 from appliance.headset import Clip
-from appliance.measuring.figures import Turn
+from appliance.measuring.figures import SPOKE_ON, Turn
 from appliance.measuring.plan import Deed
 from appliance.measuring.sides import Side
 
@@ -160,5 +160,5 @@ async def _barge_in(
     if before is None or before > began + _STILL_SPEAKING_S:
         return replace(turn, why="The answer was over before it was spoken into.")
     if silent is None:
-        return replace(turn, why="The agent spoke on.")
+        return replace(turn, why=SPOKE_ON)
     return replace(turn, ms={"silence": round((silent - began) * 1000)})

@@ -97,9 +97,9 @@ async def baseline(settings: Settings, rooms: int, persona: str | None) -> Async
 
 def llama_server(settings: Settings, model: Path, rooms: int, port: int) -> list[str]:
     """The command of a llama-server that is given what the box's own engine has."""
-    from services.llm.engine import _spare_cores
+    from services.llm.engine import spare_cores
 
-    threads = str(settings.llm.threads or _spare_cores())
+    threads = str(settings.llm.threads or spare_cores())
     return [
         str(LLAMA_SERVER), "--model", str(model),
         "--host", "127.0.0.1", "--port", str(port), "--parallel", str(rooms),

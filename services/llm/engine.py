@@ -83,7 +83,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         self._plan = Plan(
             sequences=slots,
             context_tokens=llm.context_tokens,
-            threads=llm.threads or _spare_cores(),
+            threads=llm.threads or spare_cores(),
             step_tokens=_STEP_TOKENS["gpu" if on_gpu else "cpu"],
             kv_type=kv_type,
             flash_attn=flash_attn,
@@ -152,10 +152,10 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         render, keep = self._model.render, request.keep_messages
         try:
             return fitted(request.messages, keep, room, render)
-        except BadInput:
+        except BadInput as error:
             # One long message may have all that its own answer leaves.
             least = self._context.window_tokens - max(1, request.max_tokens or _ANSWER_TOKENS)
-            if least <= room:
+            if least <= room or error.code != "context_length_exceeded":
                 raise
             return fitted(request.messages, keep, least, render)
 
@@ -206,7 +206,7 @@ def _answered(request: Chat, asked: Asked) -> Iterator[Words | Finished | Pause]
     yield Finished(reason, len(asked.prompt), spoken, known)
 
 
-def _spare_cores() -> int:
+def spare_cores() -> int:
     """Threads when the settings name none: two, but one core stays free for the others.
 
     llama.cpp's threads wait for each other by spinning. With two of them on two cores and one

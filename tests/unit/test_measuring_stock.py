@@ -23,7 +23,7 @@ from bench.stock import agent, caller, starting
 from bench.stock.caller import StockCaller
 from bench.stock.config import BUSY, READY, Config
 from bench.stock.idle import tend
-from services.llm.engine import _spare_cores
+from services.llm.engine import spare_cores
 
 pytestmark = pytest.mark.unit
 
@@ -48,7 +48,7 @@ def test_llama_server_gets_the_threads_of_the_boxs_engine() -> None:
         command = starting.llama_server(settings, Path("model.gguf"), 4, 9000)
         return [command[command.index(name) + 1] for name in ("--threads", "--threads-batch")]
 
-    assert threads(Settings()) == [str(_spare_cores())] * 2
+    assert threads(Settings()) == [str(spare_cores())] * 2
     assert threads(Settings.model_validate({"llm": {"threads": 3}})) == ["3", "3"]
 
 
