@@ -26,10 +26,21 @@ async def until(true: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def serving(socket: Path, path: str, handler: Handler) -> AsyncIterator[None]:
-    """One POST route on a unix socket; a client that leaves cancels its handler."""
+async def serving(
+    socket: Path, path: str, handler: Handler, raised: list[str] | None = None
+) -> AsyncIterator[None]:
+    """One POST route on a unix socket; a client that leaves cancels its handler.
+
+    Attempts that are made live are added to ``raised``.
+    """
     app = web.Application()
     app.router.add_post(path, handler)
+
+    async def live(request: web.Request) -> web.Response:
+        (raised if raised is not None else []).append(request.match_info["attempt"])
+        return web.Response(status=204)
+
+    app.router.add_post("/v1/attempts/{attempt}/live", live)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
@@ -100,10 +111,12 @@ class FakeTts:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.headers: list[CIMultiDictProxy[str]] = []
         self.sound = b"\x00\x10\x00\xf0" * 1200
         self.status = 200
 
     async def handle(self, request: web.Request) -> web.Response:
+        self.headers.append(request.headers)
         self.texts.append((await request.json())["input"])
         return web.Response(body=self.sound, status=self.status)
 

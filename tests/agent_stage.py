@@ -173,6 +173,7 @@ class Stage:
         self.stt.text = "What is the capital of Italy?"
         self.mouth, self.loudspeaker = Mouth(), loudspeaker or Loudspeaker()
         self.unheard: list[float] = []
+        self.raised: list[str] = []
         self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     async def start(self, stack: AsyncExitStack) -> None:
@@ -181,7 +182,9 @@ class Stage:
             ("llm", "/v1/chat/completions", self.llm.handle),
             ("tts", "/v1/audio/speech", self.tts.handle),
         ):
-            await stack.enter_async_context(serving(self.settings.socket(program), path, handler))
+            await stack.enter_async_context(
+                serving(self.settings.socket(program), path, handler, self.raised)
+            )
         self.turns = TurnLog(
             self.store, self.call.id, self._publish, Speculation("en", lambda: 0.0)
         )

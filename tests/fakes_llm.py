@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from appliance.errors import ApplianceError
+from appliance.serving import Priority, Rank
 from services.llm.asked import Asked, Done, Item, Read
 from services.llm.context import Logits, Row
 from services.llm.decoder import Decoder
@@ -88,9 +89,12 @@ class Desk:
         self.decoder = Decoder(lambda: (model, model), slots=slots + 1, step_tokens=step)
         self.decoder.start()
 
-    def ask(self, prompt: list[int], most: int = 3, temperature: float = 0.0, **more: Any) -> Asked:
+    def ask(
+        self, prompt: list[int], most: int = 3, temperature: float = 0.0,
+        priority: Priority = Priority.LIVE, **more: Any,
+    ) -> Asked:  # fmt: skip
         sampling = Sampling(temperature=temperature)
-        asked = Asked(np.array(prompt, np.int32), most, sampling, **more)
+        asked = Asked(np.array(prompt, np.int32), most, sampling, rank=Rank(priority), **more)
         self.decoder.submit(asked)
         return asked
 

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request
 
 from appliance.serving.app import create_app
 from appliance.serving.engine import PAUSE, Engine, Pause
-from appliance.serving.requests import primed, priority_of, stream, streamed
-from appliance.serving.scheduler import Job, Priority, Scheduler, State
+from appliance.serving.priority import Priority, Rank
+from appliance.serving.requests import primed, rank_of, stream, streamed
+from appliance.serving.scheduler import Job, Scheduler, State
 from appliance.serving.server import serve
 
 __all__ = [
@@ -15,12 +16,13 @@ __all__ = [
     "Job",
     "Pause",
     "Priority",
+    "Rank",
     "Request",
     "Scheduler",
     "State",
     "create_app",
     "primed",
-    "priority_of",
+    "rank_of",
     "serve",
     "stream",
     "streamed",

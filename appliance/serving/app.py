@@ -83,6 +83,10 @@ def _common(engine: Engine[Req, Chunk]) -> APIRouter:
         page: bytes = http.app.state.metrics.page()
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @router.post("/v1/attempts/{attempt}/live", status_code=204)
+    async def live(attempt: str) -> None:
+        engine.scheduler.raise_attempt(attempt)
+
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(name) for name in engine.models()]}

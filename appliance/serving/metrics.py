@@ -13,7 +13,8 @@ from prometheus_client import (
 
 from appliance.errors import ApplianceError, BadInput, NotFound, NotReady, Superseded, TimedOut
 from appliance.serving.engine import Chunk, Engine, Req
-from appliance.serving.scheduler import Priority, State
+from appliance.serving.priority import Priority
+from appliance.serving.scheduler import State
 
 _BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 15.0, 60.0, 300.0)
 

@@ -16,13 +16,15 @@ from appliance import logs
 from appliance.errors import ApplianceError, BadInput, NotReady, TimedOut
 from appliance.serving.engine import Chunk, Engine, Req
 from appliance.serving.metrics import Metrics
-from appliance.serving.scheduler import Ended, Job, Priority
+from appliance.serving.priority import Priority, Rank
+from appliance.serving.scheduler import Ended, Job
 
 log = logs.get(__name__)
 Item = TypeVar("Item")
 
 PRIORITY_HEADER = "x-earshot-priority"
 SESSION_HEADER = "x-earshot-session"
+ATTEMPT_HEADER = "x-earshot-attempt"
 BACKGROUND_WAIT_S = 30.0
 """How long background work waits to begin; then it is answered 503."""
 _BACKGROUND_SLOWER = 5
@@ -41,12 +43,12 @@ async def stream(
     *,
     http: Request,
     deadline_s: float,
-    priority: Priority | None = None,
+    rank: Rank | None = None,
     session: str | None = None,
 ) -> AsyncGenerator[Chunk, None]:
     """Run a request and yield its chunks. The request's body must have been read.
 
-    The last chunk must come within ``deadline_s`` seconds. Priority and session default to
+    The last chunk must come within ``deadline_s`` seconds. Rank and session default to
     the request's ``X-Earshot-*`` headers.
 
     Raises:
@@ -61,9 +63,7 @@ async def stream(
             loop.call_soon_threadsafe(arrived.put_nowait, item)
 
     session = session or http.headers.get(SESSION_HEADER, "")
-    job: Job[Req, Chunk] = Job(
-        request, deliver, priority_of(http) if priority is None else priority, session
-    )
+    job: Job[Req, Chunk] = Job(request, deliver, rank or rank_of(http), session)
     metrics: Metrics = http.app.state.metrics
     if job.gives_way:
         deadline_s *= _BACKGROUND_SLOWER
@@ -132,8 +132,17 @@ def priority_of(http: Request) -> Priority:
     except KeyError:
         raise BadInput(
             "bad_priority", "X-Earshot-Priority has an unknown value.",
-            "Use live, speculative, interim or background.",
+            "Use live, preemptive, speculative, interim or background.",
         ) from None  # fmt: skip
+
+
+def rank_of(http: Request) -> Rank:
+    """The request's rank, for its engine and its job.
+
+    Raises:
+        BadInput: its priority has an unknown value.
+    """
+    return Rank(priority_of(http), http.headers.get(ATTEMPT_HEADER, ""))
 
 
 async def primed(chunks: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:

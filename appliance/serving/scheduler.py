@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Generic
 
 from appliance import logs
 from appliance.errors import ApplianceError, NotReady, Superseded
 from appliance.serving.engine import Chunk, Engine, Pause, Req
+from appliance.serving.priority import Priority, Rank
 
 log = logs.get(__name__)
 
-
-class Priority(IntEnum):
-    """How soon a request is served; a smaller number goes first."""
-
-    LIVE = 0
-    SPECULATIVE = 1
-    INTERIM = 2
-    BACKGROUND = 3
-    """Other programs' work: never superseded, but put aside while anything else is to be done."""
+# Answers whose turn was over before a request of theirs arrived.
+_REMEMBERED = 256
 
 
 class State(StrEnum):
@@ -52,11 +47,16 @@ class Job(Generic[Req, Chunk]):
 
     request: Req
     deliver: Callable[[Chunk | Ended], None]
-    priority: Priority = Priority.LIVE
+    rank: Rank = field(default_factory=Rank)
     session: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     begun: bool = False
     ended: bool = False
+
+    @property
+    def priority(self) -> Priority:
+        """How soon it is served."""
+        return self.rank.priority
 
     @property
     def gives_way(self) -> bool:
@@ -75,6 +75,7 @@ class Scheduler(Generic[Req, Chunk]):
         self._queue: list[Job[Req, Chunk]] = []
         self._running: list[Job[Req, Chunk]] = []
         self._threads: list[threading.Thread] = []
+        self._raised: deque[str] = deque(maxlen=_REMEMBERED)
 
     @property
     def queued(self) -> int:
@@ -122,6 +123,8 @@ class Scheduler(Generic[Req, Chunk]):
                     "not_ready", f"The {self.engine.name} service cannot answer now.", self.why,
                     can_retry=self.state is not State.FAILED,
                 )  # fmt: skip
+            if job.rank.attempt in self._raised:
+                job.rank.raised()
             self._overtake(job)
             self._make_way(job.priority)
             waiting = sum(other.gives_way == job.gives_way for other in self._queue)
@@ -132,6 +135,15 @@ class Scheduler(Generic[Req, Chunk]):
                     "Ask again in a moment.", can_retry=True,
                 )  # fmt: skip
             self._queue.append(job)
+            self._changed.notify_all()
+
+    def raise_attempt(self, attempt: str) -> None:
+        """The turn is over that this answer was begun for: all requests for it are live, later ones too."""
+        with self._changed:
+            self._raised.append(attempt)
+            for job in [*self._queue, *self._running]:
+                if job.rank.attempt == attempt:
+                    job.rank.raised()
             self._changed.notify_all()
 
     def end(self, job: Job[Req, Chunk], error: ApplianceError | None = None) -> None:
@@ -156,12 +168,13 @@ class Scheduler(Generic[Req, Chunk]):
         if missing <= 0:
             return
         error = _superseded()
-        for job in [j for j in self._queue if j.priority > priority and not j.gives_way]:
+        lower = [j for j in self._queue if j.priority > priority and j.priority.may_be_superseded]
+        for job in lower:
             self._end(job, error)
         lower = [
             job
             for job in self._running
-            if job.priority > priority and not job.stop.is_set() and not job.gives_way
+            if job.priority > priority and job.priority.may_be_superseded and not job.stop.is_set()
         ]
         lower.sort(key=lambda job: job.priority, reverse=True)
         for job in lower[:missing]:

@@ -26,8 +26,9 @@ from livekit.agents import (
 )
 
 from appliance import logs
+from services.agent.rank import Priority, Rank
 from services.agent.speculation import Speculation
-from services.agent.upstream import Priority, SupersededWork, Upstream
+from services.agent.upstream import SupersededWork, Upstream
 from services.agent.utterance import NOTHING, RATE_HZ, Heard, Utterance
 
 log = logs.get(__name__)
@@ -108,7 +109,7 @@ class Ear(stt.STT[Literal["error"]]):
         try:
             async with self.upstream.post(
                 "/v1/audio/transcriptions",
-                priority=priority,
+                rank=Rank(priority),
                 silence_s=_LEAST_WAIT_S + seconds / 4,
                 data=form,
             ) as answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx2
 import openai as openai_sdk
@@ -15,7 +15,8 @@ from appliance.settings import Settings
 from appliance.store import Turn
 from services.agent.apology import LINES
 from services.agent.patience import Patience, PatientTransport
-from services.agent.upstream import PRIORITY_HEADER, SESSION_HEADER
+from services.agent.rank import LIVE, Rank
+from services.agent.upstream import SESSION_HEADER
 
 log = logs.get(__name__)
 
@@ -32,7 +33,12 @@ _READ_AHEAD_S = 30.0
 
 
 def make_mind(
-    settings: Settings, persona: Persona, session_id: str, *, prefill: bool = False
+    settings: Settings,
+    persona: Persona,
+    session_id: str,
+    *,
+    rank: Callable[[], Rank] = lambda: LIVE,
+    prefill: bool = False,
 ) -> openai.LLM:
     """The language model of one call, over the service's socket or the set address.
 
@@ -40,6 +46,7 @@ def make_mind(
         settings: the box's.
         persona: who answers.
         session_id: the call.
+        rank: how soon the answer is needed that is asked for now.
         prefill: only read the prompt, so that it is known when the first question comes.
     """
     url = settings.llm.url.rstrip("/")
@@ -49,7 +56,8 @@ def make_mind(
     transport = None
     if not url:
         socket = httpx2.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
-        transport = PatientTransport(socket, Patience(settings))
+        known = (lambda: Rank("speculative")) if prefill else rank
+        transport = PatientTransport(socket, Patience(settings), known)
     client = openai_sdk.AsyncClient(
         api_key="local",
         base_url=url or "http://llm/v1",
@@ -67,10 +75,7 @@ def make_mind(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         extra_body=body,
-        extra_headers={
-            SESSION_HEADER: session_id,
-            PRIORITY_HEADER: "speculative" if prefill else "live",
-        },
+        extra_headers={SESSION_HEADER: session_id},
     )
 
 

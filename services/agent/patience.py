@@ -13,6 +13,7 @@ from appliance.catalogue.entries import Task
 from appliance.catalogue.selection import Switch, read_selection, selection_file
 from appliance.errors import ApplianceError
 from appliance.settings import Settings
+from services.agent.rank import Rank
 
 log = logs.get(__name__)
 
@@ -83,15 +84,28 @@ class Patience:
 
 
 class PatientTransport(httpx2.AsyncBaseTransport):
-    """A transport whose requests wait while the language model is being changed."""
+    """A transport whose requests wait while the language model is being changed.
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, patience: Patience) -> None:
+    Args:
+        inner: sends them.
+        patience: knows of changes.
+        rank: how soon what is asked for now is needed.
+    """
+
+    def __init__(
+        self,
+        inner: httpx2.AsyncBaseTransport,
+        patience: Patience,
+        rank: Callable[[], Rank],
+    ) -> None:
         self._inner = inner
         self._patience = patience
+        self._rank = rank
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Wait, then send."""
         await self._patience.wait("llm")
+        request.headers.update(self._rank().headers())
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -24,6 +24,7 @@ from services.agent.mind import make_mind
 from services.agent.outputs import put_before_the_sink
 from services.agent.overlap import Overlap, interrupting_s
 from services.agent.pauses import PatientDetector
+from services.agent.raising import Raising
 from services.agent.reading_ahead import ReadingAhead
 from services.agent.turn_end import TurnEnd, make_judge
 from services.agent.turns import TurnLog
@@ -52,6 +53,7 @@ class Talk:
     voice: Voice
     overlap: Overlap
     reading: ReadingAhead
+    raising: Raising
 
     @classmethod
     def make(
@@ -78,6 +80,7 @@ class Talk:
             # The box's own services know which of their models is selected.
             voice=persona.voice or (settings.tts.voice if settings.tts.url else "default"),
             on_text=turns.sent_to_voice,
+            rank=lambda: turns.rank,
             # Another server keeps nothing of what it has spoken.
             greeting="" if settings.tts.url else persona.greeting,
         )
@@ -109,7 +112,7 @@ class Talk:
         )
         session: AgentSession[None] = AgentSession(
             stt=ear,
-            llm=make_mind(settings, persona, session_id),
+            llm=make_mind(settings, persona, session_id, rank=lambda: turns.rank),
             tts=tts.StreamAdapter(tts=voice, sentence_tokenizer=ClauseTokenizer()),
             vad=PatientDetector(detectors.session, ear.settled),
             turn_handling=_handling(settings, persona, turn_end),
@@ -129,6 +132,8 @@ class Talk:
         )
         turn_end.follow(session)
         ear.on("error", lambda _error: turns.forget_speech())
+        raising = Raising.of(settings, session_id)
+        turns.on_turn_over = raising.tell
         overlap = Overlap(
             session,
             persona.barge_in,
@@ -137,7 +142,7 @@ class Talk:
             on_passed_over=turns.forget_speech,
         )
         ear.is_hurried = overlap.is_spoken_over
-        return cls(session, ear, voice, overlap, reading)
+        return cls(session, ear, voice, overlap, reading, raising)
 
     def started(self, clock: Callable[[], float] = time.monotonic) -> None:
         """The session has its outputs: take the last step before them.
@@ -152,6 +157,7 @@ class Talk:
         """Close the connections to the services."""
         self.overlap.close()
         await self.reading.aclose()
+        await self.raising.aclose()
         await self.voice.aclose()
         await self.ear.aclose()
 
@@ -181,8 +187,7 @@ def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHa
         preemptive_generation={
             "enabled": True,
             "preemptive_tts": True,
-            # In one turn: an answer begun early is asked for as live, and each keeps other
-            # callers, whose turn may be over, waiting for a step.
+            # In one turn: what is begun in vain still keeps a processor busy.
             "max_retries": 4,
             "max_speech_duration": 60.0,
         },

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from appliance import logs
 from appliance.store import Store
 from services.agent.apology import ONE_MOMENT, seconds
 from services.agent.ledger import Finished, Ledger, Publish
+from services.agent.rank import LIVE, Rank
 from services.agent.speculation import Speculation
 
 log = logs.get(__name__)
@@ -39,6 +42,7 @@ class Attempt:
     taken: bool = False
     stalled: bool = False
     excused_until: float | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def stall(self) -> None:
         """The model is slow: the first thing heard will be an excuse."""
@@ -123,6 +127,8 @@ class TurnLog:
         self._session: AgentSession[Any] | None = None
         self._recorded: set[SpeechHandle] = set()
         self.hidden: set[str] = set()
+        self.on_turn_over: Callable[[str], None] = lambda _attempt: None
+        """Told the id of an answer begun early whose turn is over now."""
 
     def follow(self, session: AgentSession[Any]) -> None:
         """Listen to a session's events."""
@@ -159,6 +165,13 @@ class TurnLog:
             self._ahead = self._attempt
             self.speculation.begin("reply")
         return self._attempt
+
+    @property
+    def rank(self) -> Rank:
+        """How soon the latest attempt's answer is needed."""
+        if self._attempt is self._ahead and not self._attempt.taken:
+            return Rank("preemptive", self._attempt.id)
+        return LIVE
 
     def sent_to_voice(self) -> None:
         """A piece of text went to the voice."""
@@ -212,6 +225,7 @@ class TurnLog:
             attempt.taken = True
             if attempt is self._ahead:
                 self.speculation.use("reply")
+                self.on_turn_over(attempt.id)
             turn = OpenTurn(
                 user_text=text,
                 speech_end=self._speech_end,

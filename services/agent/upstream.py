@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from livekit.agents import APIConnectionError, APIStatusError, APITimeoutError
 
+from appliance.catalogue.entries import Task
 from appliance.settings import Settings
 from services.agent.patience import Patience
+from services.agent.rank import LIVE, Rank
 
-Priority = Literal["live", "speculative", "interim"]
 SESSION_HEADER = "X-Earshot-Session"
-PRIORITY_HEADER = "X-Earshot-Priority"
 _CONNECT_S = 2.0
 _SUPERSEDED = 409
 
@@ -40,7 +40,7 @@ class Upstream:
         self._client: aiohttp.ClientSession | None = None
 
     @classmethod
-    def of(cls, program: Literal["stt", "tts"], settings: Settings, session_id: str) -> Upstream:
+    def of(cls, program: Task, settings: Settings, session_id: str) -> Upstream:
         """The service the settings name: the box's own socket unless there is an address."""
         url: str = getattr(settings, program).url
         if url:
@@ -53,7 +53,7 @@ class Upstream:
 
     @asynccontextmanager
     async def post(
-        self, path: str, *, priority: Priority, silence_s: float, **request: Any
+        self, path: str, *, rank: Rank, silence_s: float, **request: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the answer, its status checked.
 
@@ -61,7 +61,7 @@ class Upstream:
 
         Args:
             path: e.g. ``/v1/audio/speech``.
-            priority: whether someone waits for the answer.
+            rank: whether someone waits for the answer.
             silence_s: longest wait for the next byte, in seconds.
             request: what ``aiohttp`` takes: ``json`` or ``data``.
 
@@ -72,15 +72,24 @@ class Upstream:
         if self._ready is not None:
             await self._ready()
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S, sock_read=silence_s)
-        headers = {**self._headers, PRIORITY_HEADER: priority}
+        headers = {**self._headers, **rank.headers()}
         with _translated():
             async with self._connected().post(
                 self._base_url + path, headers=headers, timeout=timeout, **request
             ) as answer:
-                if answer.status == _SUPERSEDED and priority != "live":
+                if answer.status == _SUPERSEDED and rank.priority != "live":
                     raise SupersededWork
                 answer.raise_for_status()
                 yield answer
+
+    async def tell(self, path: str, *, silence_s: float) -> None:
+        """Send a request without a body whose answer says nothing.
+
+        Raises:
+            APIError: it was not taken.
+        """
+        async with self.post(path, rank=LIVE, silence_s=silence_s):
+            pass
 
     async def aclose(self) -> None:
         """Close the connections."""

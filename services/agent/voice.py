@@ -10,6 +10,7 @@ from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIEr
 
 from appliance import logs
 from services.agent.clauses import ClauseTokenizer
+from services.agent.rank import LIVE, Rank
 from services.agent.upstream import SupersededWork, Upstream
 
 log = logs.get(__name__)
@@ -27,11 +28,18 @@ class Voice(tts.TTS[Literal["error"]]):
         upstream: the tts service.
         voice: id of the voice.
         on_text: told of each piece of text as it is sent.
+        rank: how soon what is being said is needed.
         greeting: what is said first, if the service keeps what it has spoken; empty if it does not.
     """
 
     def __init__(
-        self, upstream: Upstream, *, voice: str, on_text: Callable[[], None], greeting: str = ""
+        self,
+        upstream: Upstream,
+        *,
+        voice: str,
+        on_text: Callable[[], None],
+        rank: Callable[[], Rank] = lambda: LIVE,
+        greeting: str = "",
     ) -> None:
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=False), sample_rate=RATE_HZ, num_channels=1
@@ -39,6 +47,7 @@ class Voice(tts.TTS[Literal["error"]]):
         self.upstream = upstream
         self.voice = voice
         self.on_text = on_text
+        self.rank = rank
         self._greeting = greeting
         self._warming: asyncio.Task[None] | None = None
 
@@ -79,7 +88,7 @@ class Voice(tts.TTS[Literal["error"]]):
             async for piece in cut:
                 if text := piece.token.strip():
                     async with self.upstream.post(
-                        "/v1/audio/speech", priority="speculative", silence_s=_SILENCE_S,
+                        "/v1/audio/speech", rank=Rank("speculative"), silence_s=_SILENCE_S,
                         json=self.wanted(text),
                     ) as answer:  # fmt: skip
                         async for _part in answer.content.iter_any():
@@ -111,7 +120,7 @@ class _Speech(tts.ChunkedStream):
         heard = False
         async with self._voice.upstream.post(
             "/v1/audio/speech",
-            priority="live",
+            rank=self._voice.rank(),
             silence_s=_SILENCE_S,
             json=self._voice.wanted(self.input_text),
         ) as answer:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from appliance.errors import ApplianceError
-from appliance.serving import Priority
+from appliance.serving import Priority, Rank
 from services.llm.context import Ids
 from services.llm.vocabulary import Sampling
 
@@ -62,7 +62,8 @@ class Asked:
     sampling: Sampling = field(default_factory=Sampling)
     session: str = ""
     """Whose conversation it is; empty: a stranger's."""
-    priority: Priority = Priority.LIVE
+    rank: Rank = field(default_factory=Rank)
+    """May rise between two steps."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the request is cancelled; seen between two steps."""
     out: SimpleQueue[Item] = field(default_factory=SimpleQueue)
@@ -74,6 +75,11 @@ class Asked:
     def is_unwanted(self) -> bool:
         """Whether nobody waits for it any more."""
         return self.is_over or self.stop.is_set()
+
+    @property
+    def priority(self) -> Priority:
+        """Whether others' work goes first."""
+        return self.rank.priority
 
     @property
     def is_background(self) -> bool:

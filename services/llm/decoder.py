@@ -188,7 +188,7 @@ class Decoder:
         """Whether it is a room's early work, and the room asks for something newer."""
         return (
             asked.session != ""
-            and asked.priority in (Priority.SPECULATIVE, Priority.INTERIM)
+            and asked.priority not in (Priority.LIVE, Priority.BACKGROUND)
             and any(
                 newer.session == asked.session and newer.priority <= asked.priority
                 for newer in self._waiting

@@ -168,7 +168,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             most = min(most, request.max_tokens)
         asked = Asked(
             np.array(tokens, np.int32), most, request.sampling, request.session,
-            request.priority, stop,
+            request.rank, stop,
         )  # fmt: skip
         self._decoder.submit(asked)
         return asked

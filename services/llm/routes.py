@@ -12,9 +12,9 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import ApplianceError, NotFound
-from appliance.serving import APIRouter, Request, primed, stream, streamed
+from appliance.serving import APIRouter, Request, primed, rank_of, stream, streamed
 from appliance.serving.app import error_body
-from appliance.serving.requests import SESSION_HEADER, priority_of
+from appliance.serving.requests import SESSION_HEADER
 from services.llm.body import ChatBody
 from services.llm.engine import LlamaEngine
 from services.llm.vocabulary import Finished, Words
@@ -37,8 +37,8 @@ def create_router(engine: LlamaEngine) -> APIRouter:
                 f"Ask for {engine.model_id!r}, or for 'default'.",
             )  # fmt: skip
         session = http.headers.get(SESSION_HEADER, "")[:_MOST_SESSION_CHARS]
-        request = replace(body.chat(), session=session, priority=priority_of(http))
-        chunks = stream(engine, request, http=http, deadline_s=DEADLINE_S)
+        request = replace(body.chat(), session=session, rank=rank_of(http))
+        chunks = stream(engine, request, http=http, deadline_s=DEADLINE_S, rank=request.rank)
         reply = _Reply(engine.model_id)
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage

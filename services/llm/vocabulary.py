@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.serving import Priority
+from appliance.serving import Rank
 
 Role = Literal["system", "user", "assistant"]
 
@@ -50,7 +50,7 @@ class Chat:
     """How many leading messages are never dropped, besides system ones."""
     session: str = ""
     """Whose conversation it is: its place in the cache is kept for it. Empty: a stranger's."""
-    priority: Priority = Priority.LIVE
+    rank: Rank = field(default_factory=Rank)
     """Whether others' requests go first."""
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager, nullcontext
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.errors import NotReady
-from appliance.serving import APIRouter, Request, stream
+from appliance.serving import APIRouter, Rank, Request, stream
 from appliance.serving.requests import SESSION_HEADER, priority_of
 from appliance.settings import Settings
 from services.stt import formats
@@ -43,7 +43,7 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
         passages: list[Passage] = []
         duration_s = 0.0
         with large.place_for(upload) if not room else nullcontext():
-            chunks = stream(engine, request, http=http, priority=priority, deadline_s=deadline_s)
+            chunks = stream(engine, request, http=http, rank=Rank(priority), deadline_s=deadline_s)
             async with aclosing(chunks):
                 async for chunk in chunks:
                     if isinstance(chunk, Finished):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from appliance.serving import Rank
 from services.tts.pacing import Lead
 
 
@@ -16,12 +15,22 @@ from services.tts.pacing import Lead
 class Order:
     """One request as it competes for the cores."""
 
-    urgency: int = 0
-    """Smaller goes first, whatever the others' listeners hear."""
+    rank: Rank = field(default_factory=Rank)
+    """The more urgent goes first, whatever the others' listeners hear."""
     heard: bool = True
     """Whether the sound is heard as it is made; a file is of no use before its end."""
     lead: Lead = field(default_factory=Lead)
     stop: threading.Event = field(default_factory=threading.Event)
+
+
+class _Ticket:
+    def __init__(self, order: Order) -> None:
+        self._rank = order.rank
+        self._dry_at = order.lead.runs_dry_at
+
+    def turn(self) -> tuple[int, float]:
+        """When it is served; the rank may have risen since it came. Of equals the first is served."""
+        return self._rank.priority, self._dry_at
 
 
 class Cores:
@@ -29,18 +38,19 @@ class Cores:
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._waiting: list[tuple[int, float, int]] = []
-        self._tickets = itertools.count()
+        self._waiting: list[_Ticket] = []
         self._changed = threading.Condition()
 
     @contextmanager
     def place(self, order: Order) -> Iterator[None]:
         """Hold a place for one piece; wait for it while others are more urgent."""
-        ticket = (order.urgency, order.lead.runs_dry_at, next(self._tickets))
+        ticket = _Ticket(order)
         with self._changed:
-            heapq.heappush(self._waiting, ticket)
-            self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] is ticket)
-            heapq.heappop(self._waiting)
+            self._waiting.append(ticket)
+            self._changed.wait_for(
+                lambda: self._free > 0 and min(self._waiting, key=_Ticket.turn) is ticket
+            )
+            self._waiting.remove(ticket)
             self._free -= 1
             # With two places free, the next one need not wait for this piece's end.
             self._changed.notify_all()

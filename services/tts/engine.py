@@ -64,7 +64,7 @@ class PiperEngine(Engine[Speak, bytes]):
 
     def _run(self, request: Speak, stop: threading.Event) -> Iterator[bytes | Pause]:
         kind = request.kind
-        order = Order(int(request.priority), kind in ("pcm", "wav"), Lead(), stop)
+        order = Order(request.rank, kind in ("pcm", "wav"), Lead(), stop)
         sound = self._sound(request, order)
         if kind == "pcm":
             yield from map(to_s16le, sound)
@@ -111,5 +111,5 @@ class PiperEngine(Engine[Speak, bytes]):
             parts.append(samples)
             yield samples
         # A book that is read aloud would push out what callers hear again and again.
-        if parts and not order.stop.is_set() and request.priority is not Priority.BACKGROUND:
+        if parts and not order.stop.is_set() and request.rank.priority is not Priority.BACKGROUND:
             self._repeats.put(key, np.concatenate(parts))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import TooLarge
-from appliance.serving import APIRouter, Request, primed, priority_of, stream, streamed
+from appliance.serving import APIRouter, Request, primed, rank_of, stream, streamed
 from appliance.settings import Settings
 from services.tts.engine import PiperEngine
 from services.tts.vocabulary import RATE_HZ, Speak, SpeechFormat
@@ -61,10 +61,9 @@ def create_router(engine: PiperEngine, settings: Settings) -> APIRouter:
                 "text_too_long", f"The text is longer than {settings.tts.max_chars} characters.",
                 "Send it sentence by sentence.",
             )  # fmt: skip
-        speak = Speak(
-            body.input, body.voice_id, body.speed, body.response_format, priority_of(http)
-        )
-        sound = stream(engine, speak, http=http, deadline_s=DEADLINE_S)
+        rank = rank_of(http)
+        speak = Speak(body.input, body.voice_id, body.speed, body.response_format, rank)
+        sound = stream(engine, speak, http=http, deadline_s=DEADLINE_S, rank=rank)
         if body.encoding == "base64":
             whole = b"".join([part async for part in sound])
             return JSONResponse(_in_json(whole, body.response_format))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.serving import Priority
+from appliance.serving import Rank
 
 RATE_HZ = 24_000
 """Rate of everything this service answers, as OpenAI's pcm."""
@@ -23,4 +23,4 @@ class Speak:
     speed: float = 1.0
     """1 is the voice's own pace, 2 twice as fast."""
     kind: SpeechFormat = "pcm"
-    priority: Priority = Priority.LIVE
+    rank: Rank = field(default_factory=Rank)

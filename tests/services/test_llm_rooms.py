@@ -193,3 +193,38 @@ async def test_more_callers_than_places_are_answered_one_after_another(llm: Serv
         )
         answers = await asyncio.gather(*asked)
     assert all(answer["usage"]["completion_tokens"] for answer in answers)
+
+
+@pytest.mark.parametrize("raised", [False, True])
+async def test_an_answer_begun_early_waits_for_another_rooms_first_words_until_its_turn_is_over(
+    llm: ServiceHandle, raised: bool
+) -> None:
+    said: list[str] = []
+    begun = asyncio.Event()
+    attempt = {"X-Earshot-Priority": "preemptive", "X-Earshot-Attempt": f"raised-{raised}"}
+
+    async def story(http: httpx.AsyncClient, room: str, tokens: int, **headers: str) -> None:
+        body = {
+            "messages": [SYSTEM, {"role": "user", "content": f"Tell {room} a very long story."}],
+            "temperature": 0, "max_tokens": tokens, "stream": True,
+        }  # fmt: skip
+        headers["X-Earshot-Session"] = room
+        async with http.stream("POST", PATH, json=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                if '"content": "' in line and '"role"' not in line:
+                    said.append(room)
+                    begun.set()
+
+    async with llm.async_client() as one, llm.async_client() as two:
+        early = asyncio.create_task(story(one, "early", 200, **attempt))
+        await asyncio.wait_for(begun.wait(), 60)
+        if raised:
+            told = await two.post(f"/v1/attempts/{attempt['X-Earshot-Attempt']}/live")
+            assert told.status_code == 204
+        await story(two, "live", 30)
+        early.cancel()
+        await asyncio.gather(early, return_exceptions=True)
+    first = said.index("live")
+    last = len(said) - 1 - said[::-1].index("live")
+    between = said[first:last].count("early")
+    assert between >= 15 if raised else between <= 5, said

@@ -11,6 +11,7 @@ import pytest
 from appliance.catalogue.selection import Selection, Switch, SwitchState, write_selection
 from appliance.settings import Settings
 from services.agent.patience import Patience, PatientTransport
+from services.agent.rank import LIVE
 from tests.agent_fakes import until
 
 pytestmark = pytest.mark.unit
@@ -39,7 +40,7 @@ async def test_a_request_waits_until_the_switch_is_over(
         sent.append("sent")
         return httpx2.Response(200)
 
-    transport = PatientTransport(httpx2.MockTransport(answer), patience)
+    transport = PatientTransport(httpx2.MockTransport(answer), patience, lambda: LIVE)
     async with httpx2.AsyncClient(transport=transport) as client:
         asking = asyncio.create_task(client.get("http://llm/"))
         for state in ("stopping", "starting", "canary"):

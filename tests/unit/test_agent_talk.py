@@ -40,6 +40,33 @@ async def test_a_question_is_heard_answered_and_written(stage: Stage) -> None:
     assert stage.loudspeaker.heard_s > 0
 
 
+async def test_an_answer_begun_early_is_live_when_its_turn_is_over(stage: Stage) -> None:
+    speaking = asyncio.create_task(stage.mouth.speak())
+    await next_told(stage, "appliance.turn")
+    speaking.cancel()
+    used = stage.llm.headers[-1]
+    assert used["X-Earshot-Priority"] == "preemptive"
+    # Both services that work on it are told.
+    await until(lambda: len(stage.raised) == 2)
+    assert stage.raised == [used["X-Earshot-Attempt"]] * 2
+    voiced = stage.tts.headers[-1]
+    assert voiced["X-Earshot-Priority"] in ("preemptive", "live")
+    stage.talk.session.generate_reply(user_input="And of France?")
+    await next_told(stage, "appliance.turn")
+    assert stage.tts.headers[-1]["X-Earshot-Priority"] == "live"
+
+
+async def test_a_service_that_cannot_be_told_of_a_turns_end_costs_no_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.agent.raising._PATH", "/nowhere/{}")
+    speaking = asyncio.create_task(stage.mouth.speak())
+    await next_told(stage, "appliance.turn")
+    speaking.cancel()
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert (turn.agent_text, stage.raised) == ("The capital is Rome.", [])
+
+
 async def test_a_dead_voice_is_apologised_for(stage: Stage) -> None:
     stage.tts.status = 503
     speaking = asyncio.create_task(stage.mouth.speak())

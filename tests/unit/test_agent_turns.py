@@ -227,6 +227,27 @@ async def test_an_answer_begun_early_is_counted_as_used_or_in_vain(talk: Talk) -
     assert (spent.begun["reply"], spent.used["reply"]) == (2, 1)
 
 
+async def test_an_answer_begun_early_is_needed_from_its_turns_end_on(talk: Talk) -> None:
+    over = list[str]()
+    talk.log.on_turn_over = over.append
+    assert talk.log.rank.priority == "live", "the greeting is no answer"
+    talk.log.begin_attempt()
+    given_up = talk.log.rank
+    talk.log.begin_attempt()
+    kept = talk.log.rank
+    assert given_up.priority == kept.priority == "preemptive"
+    assert len({given_up.attempt, kept.attempt, ""}) == 3
+    talk.item("user", "What is the capital of Italy?")
+    assert over == [kept.attempt]
+    assert talk.log.rank.priority == "live"
+    talk.reply().finish()
+    talk.item("user", "And of France?")
+    talk.log.begin_attempt()
+    assert talk.log.rank.priority == "live", "its turn is over already"
+    await talk.log.aclose()
+    assert over == [kept.attempt]
+
+
 def told_words(talk: Talk) -> None:
     event = UserInputTranscribedEvent(transcript="Hello.", is_final=True)
     talk.session.emit("user_input_transcribed", event)

@@ -170,7 +170,9 @@ def test_a_short_prompt_does_not_wait_for_a_long_one(desk: Desk) -> None:
     assert len(desk.model.steps) < 2 + 50 // 4 + 3
 
 
-@pytest.mark.parametrize("priority", [Priority.SPECULATIVE, Priority.BACKGROUND])
+@pytest.mark.parametrize(
+    "priority", [Priority.PREEMPTIVE, Priority.SPECULATIVE, Priority.BACKGROUND]
+)
 @pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
 def test_nobodys_early_work_takes_part_while_a_caller_waits(desk: Desk, priority: Priority) -> None:
     allowed = desk.model.allowed
@@ -189,8 +191,33 @@ def test_nobodys_early_work_takes_part_while_a_caller_waits(desk: Desk, priority
     assert {rows[0].start for rows in desk.model.steps[3:13]} == {0, *range(2, 11)}
 
 
+@pytest.mark.parametrize("desk", [{"stepwise": True}], indirect=True)
+def test_an_answer_begun_early_takes_part_from_its_turns_end_on(desk: Desk) -> None:
+    allowed = desk.model.allowed
+    assert allowed is not None
+    early = desk.ask([1, 2, 3], most=20, priority=Priority.PREEMPTIVE, session="early")
+    allowed.put(None)
+    until(lambda: len(desk.model.steps) == 1)
+    live = desk.ask([11, 12], most=10, session="live")
+    for _ in range(3):
+        allowed.put(None)
+    until(lambda: len(desk.model.steps) == 4)
+    early.rank.raised()
+    for _ in range(60):
+        allowed.put(None)
+    assert words(rest(live)) == list(range(13, 23))
+    assert words(rest(early)) == list(range(4, 24))
+    # Of the steps before the turn's end the caller who waits had one alone at least; then both.
+    together = [len(rows) for rows in desk.model.steps]
+    assert together[3] == 1
+    assert together[5:9] == [2] * 4
+
+
 @pytest.mark.parametrize("desk", [{"stepwise": True, "slots": 2}], indirect=True)
-def test_a_rooms_newer_request_takes_the_place_of_its_early_one(desk: Desk) -> None:
+@pytest.mark.parametrize("priority", [Priority.PREEMPTIVE, Priority.SPECULATIVE])
+def test_a_rooms_newer_request_takes_the_place_of_its_early_one(
+    desk: Desk, priority: Priority
+) -> None:
     allowed = desk.model.allowed
     assert allowed is not None
     for _ in range(3):
@@ -198,7 +225,7 @@ def test_a_rooms_newer_request_takes_the_place_of_its_early_one(desk: Desk) -> N
     hall = [500, 501, 502]
     assert words(desk.answer(hall, session="hall")) == [503, 504, 505]
     prompt = list(range(40))
-    early = desk.ask(prompt, most=0, priority=Priority.SPECULATIVE, session="kitchen")
+    early = desk.ask(prompt, most=0, priority=priority, session="kitchen")
     until(lambda: len(desk.decoder._talks) == 1)
     live = desk.ask([*prompt, 60], session="kitchen")
     for _ in range(60):

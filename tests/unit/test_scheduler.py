@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from appliance.errors import ApplianceError, NotReady
-from appliance.serving import Job, Priority, Scheduler, State
+from appliance.serving import Job, Priority, Rank, Scheduler, State
 from appliance.serving.scheduler import Ended
 from tests.fakes import WAIT_S, FakeEngine, Script, bad_input
 from tests.waiting import until
@@ -21,11 +21,17 @@ class Caller:
     """A request's other end."""
 
     def __init__(
-        self, script: Script, priority: Priority = Priority.LIVE, session: str = ""
+        self,
+        script: Script,
+        priority: Priority = Priority.LIVE,
+        session: str = "",
+        attempt: str = "",
     ) -> None:
         self.script = script
         self.received: queue.Queue[str | Ended] = queue.Queue()
-        self.job: Job[Script, str] = Job(script, self.received.put, priority, session)
+        self.job: Job[Script, str] = Job(
+            script, self.received.put, Rank(priority, attempt), session
+        )
 
     def outcome(self) -> tuple[list[str], ApplianceError | None]:
         """Chunks until the end, and the error at the end."""
@@ -151,6 +157,47 @@ def test_lower_work_keeps_running_while_a_worker_is_free(running: Start) -> None
     assert code(live.outcome()[1]) == "ok"
     speculative.script.go.set()
     assert code(speculative.outcome()[1]) == "ok"
+
+
+def test_an_answer_begun_early_is_never_superseded_and_waits_behind_live_work(
+    running: Start,
+) -> None:
+    engine = FakeEngine()
+    scheduler = running(engine)
+    first = Caller(Script(blocks=True), Priority.PREEMPTIVE, attempt="first")
+    submit(scheduler, first)
+    assert first.script.started.wait(WAIT_S)
+    early = Caller(Script(), Priority.PREEMPTIVE, attempt="early")
+    guess = Caller(Script(), Priority.SPECULATIVE)
+    live = Caller(Script())
+    submit(scheduler, early, guess, live)
+    assert code(guess.outcome()[1]) == "superseded"
+    first.script.go.set()
+    assert [code(one.outcome()[1]) for one in (first, early, live)] == ["ok"] * 3
+    assert engine.order == [first.script, live.script, early.script]
+
+
+@pytest.mark.parametrize("when", ["waiting", "before it comes"])
+def test_an_answer_is_live_once_its_turn_is_over(running: Start, when: str) -> None:
+    engine = FakeEngine()
+    scheduler = running(engine)
+    first, live = Caller(Script(blocks=True)), Caller(Script())
+    early = Caller(Script(), Priority.PREEMPTIVE, attempt="the-answer")
+    other = Caller(Script(), Priority.PREEMPTIVE, attempt="another")
+    guess = Caller(Script(), Priority.SPECULATIVE, attempt="the-answer")
+    submit(scheduler, first)
+    assert first.script.started.wait(WAIT_S)
+    if when == "before it comes":
+        scheduler.raise_attempt("the-answer")
+    submit(scheduler, other, early, live)
+    scheduler.raise_attempt("the-answer")
+    submit(scheduler, guess)
+    assert [one.job.priority.name for one in (early, other, guess)] == [
+        "LIVE", "PREEMPTIVE", "SPECULATIVE",
+    ]  # fmt: skip
+    first.script.go.set()
+    assert [code(one.outcome()[1]) for one in (first, early, live, other)] == ["ok"] * 4
+    assert engine.order[:4] == [first.script, early.script, live.script, other.script]
 
 
 def test_live_work_never_stops_live_work(running: Start) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from appliance.errors import NotReady
-from appliance.serving import PAUSE, Job, Pause, Priority, Scheduler, State
+from appliance.serving import PAUSE, Job, Pause, Priority, Rank, Scheduler, State
 from appliance.serving.scheduler import Ended
 from tests.fakes import WAIT_S, FakeEngine, Script
 from tests.waiting import until
@@ -43,7 +43,7 @@ class Asked:
         self.chunks: list[str] = []
         self.end: Ended | None = None
         self.told = threading.Event()
-        self.job: Job[Script, str] = Job(self.script, self.take, priority)
+        self.job: Job[Script, str] = Job(self.script, self.take, Rank(priority))
 
     def take(self, item: str | Ended) -> None:
         if isinstance(item, Ended):

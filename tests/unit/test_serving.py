@@ -291,6 +291,25 @@ async def test_speculative_requests_give_way_over_http(serving: Serve) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "superseded")
 
 
+@pytest.mark.parametrize("raised", [True, False])
+async def test_an_answer_begun_early_becomes_live(serving: Serve, raised: bool) -> None:
+    service = Service(FakeEngine())
+    client = await serving(service)
+    await settled(client)
+    headers = {"X-Earshot-Priority": "preemptive", "X-Earshot-Attempt": "abc"}
+    early = asyncio.create_task(
+        client.post("/v1/whole", json={"script": "blocked"}, headers=headers)
+    )
+    await happened(service.scripts["blocked"].started)
+    told = await client.post(f"/v1/attempts/{'abc' if raised else 'another'}/live")
+    assert (told.status_code, told.content) == (204, b"")
+    service.scripts["blocked"].go.set()
+    assert (await early).status_code == 200
+    page = (await client.get("/metrics")).text
+    priority = "live" if raised else "preemptive"
+    assert f'earshot_requests_total{{priority="{priority}",result="ok",service="fake"}} 1.0' in page
+
+
 async def test_metrics_count_by_result(serving: Serve) -> None:
     client = await serving(Service(FakeEngine()))
     await settled(client)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from appliance.serving import Priority, Rank
 from services.tts.cores import Cores, Order
 from services.tts.pacing import Lead
 from tests.waiting import until
@@ -15,12 +16,12 @@ pytestmark = pytest.mark.unit
 WAIT_S = 30.0
 
 
-def order(lead_s: float | None, urgency: int = 0) -> Order:
+def order(lead_s: float | None, rank: Rank | None = None) -> Order:
     """A request that was first heard at 0 and has so much sound on its way."""
     lead = Lead(lambda: 0.0)
     if lead_s is not None:
         lead.sent(lead_s)
-    return Order(urgency, True, lead)
+    return Order(rank or Rank(), True, lead)
 
 
 def served(cores: Cores, orders: dict[str, Order]) -> list[str]:
@@ -51,8 +52,30 @@ def test_a_newcomer_goes_before_those_who_are_ahead() -> None:
 
 
 def test_live_goes_before_speculation_that_has_nothing_yet() -> None:
-    asked = {"speculative": order(None, urgency=1), "live": order(3.0)}
+    asked = {"speculative": order(None, Rank(Priority.SPECULATIVE)), "live": order(3.0)}
     assert served(Cores(1), asked) == ["live", "speculative"]
+
+
+def test_an_answer_whose_turn_is_over_goes_before_those_that_are_begun_early() -> None:
+    cores, found = Cores(1), list[str]()
+    early, late = (Rank(Priority.PREEMPTIVE, name) for name in ("early", "late"))
+
+    def ask(name: str, rank: Rank) -> None:
+        with cores.place(order(None, rank)):
+            found.append(name)
+
+    threads = [
+        threading.Thread(target=ask, args=pair) for pair in (("early", early), ("late", late))
+    ]
+    with cores.place(order(None)):
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            until(lambda number=number: len(cores._waiting) == number)  # type: ignore[misc]
+        late.raised()
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert found == ["late", "early"]
 
 
 def test_two_places_are_two() -> None:
