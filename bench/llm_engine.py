@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from queue import Empty
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -32,16 +32,16 @@ CANCELS = 20
 
 
 class Timed(Context):
-    """A context that notes what is spent inside llama_decode, and outside of it."""
+    """A context that notes what is spent outside of llama_decode, on its thread."""
 
     outside_s = 0.0
     left_at: float | None = None
 
-    def decode(self, rows: list[Row]) -> int:
+    def _compute(self) -> int:
         now = time.thread_time()
         if self.left_at is not None:
             self.outside_s += now - self.left_at
-        failed = super().decode(rows)
+        failed = super()._compute()
         self.left_at = time.thread_time()
         return failed
 
@@ -84,7 +84,7 @@ class Engine:
         """Tokens per second after the first ones, and microseconds of Python for each."""
         all_asked = [self.ask(number, tokens) for number in range(count)]
         for asked in all_asked:
-            while not isinstance(asked.out.get(), bytes):
+            while not isinstance(asked.out.get(), int):
                 pass
         began, spent = time.perf_counter(), self.context.outside_s
         # What the first have said until the last began is not of this time.
@@ -99,13 +99,42 @@ class Engine:
         for number in range(CANCELS):
             stop = threading.Event()
             asked = self.ask(number % max(STREAMS), 500, stop)
-            while not isinstance(asked.out.get(), bytes):
+            while not isinstance(asked.out.get(), int):
                 pass
             began = time.perf_counter()
             stop.set()
             _rest(asked)
             longest = max(longest, time.perf_counter() - began)
         return longest * 1e3
+
+
+def least(file: Path, threads: int, tokens: int) -> float:
+    """Microseconds a token of the shortest loop that can be written: what Python costs at least.
+
+    One conversation, the likeliest token, one reader; nobody comes, nobody leaves.
+    """
+    model = Model("it", file, gpu_layers=0)
+    context = Timed("it", model, Plan(2, CONTEXT_TOKENS, threads, STEP_TOKENS))
+    read = SimpleQueue[int | None]()
+    # It ends at the first None.
+    reader = threading.Thread(target=lambda: list(iter(read.get, None)))
+    reader.start()
+    token, costs = np.array(model.tokenize("Once upon a time"), np.int32), list[float]()
+    at = 0
+    for _ in range(tokens):
+        spent = context.outside_s
+        context.decode([Row(0, at, token, True)])
+        costs.append(context.outside_s - spent)
+        at += len(token)
+        logits, _ids = context.logits(len(token) - 1)
+        said = int(logits.argmax())
+        read.put(said)
+        token = np.array([said], np.int32)
+    read.put(None)
+    reader.join()
+    context.close()
+    model.close()
+    return statistics.median(costs[1:]) * 1e6
 
 
 def _emptied(asked: Asked) -> bool:
@@ -121,7 +150,7 @@ def _emptied(asked: Asked) -> bool:
 def _rest(asked: Asked) -> int:
     count = 0
     while not isinstance(item := asked.out.get(), Done):
-        count += isinstance(item, bytes)
+        count += isinstance(item, int)
     return count
 
 
@@ -137,6 +166,7 @@ def main() -> None:
     engine.decoder.close()
     engine.context.close()
     engine.model.close()
+    found["least_python_us_per_token"] = least(Path(sys.argv[1]), threads, tokens)
     print(json.dumps(found))
 
 

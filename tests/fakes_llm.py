@@ -40,9 +40,6 @@ class PretendedModel:
     """One for each step that may be made; None: all."""
     last: list[int] = field(default_factory=list)
 
-    def piece(self, token: int) -> bytes:
-        return f"{token} ".encode()
-
     def cut(self, sequence: int, keep: int) -> int:
         tokens = self.cache.setdefault(sequence, [])
         if not self.can_cut and keep < len(tokens):
@@ -111,7 +108,7 @@ def rest(asked: Asked) -> list[Item]:
 
 
 def words(items: list[Item]) -> list[int]:
-    return [int(item) for item in items if isinstance(item, bytes)]
+    return [item for item in items if isinstance(item, int)]
 
 
 def known(items: list[Item]) -> int:

@@ -29,7 +29,7 @@ class Done(Enum):
     """Its asker wanted no more of it."""
 
 
-Item = Read | bytes | Done | ApplianceError
+Item = Read | int | Done | ApplianceError
 
 
 class ContextFull(ApplianceError):
@@ -67,7 +67,7 @@ class Asked:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the request is cancelled; seen between two steps."""
     out: SimpleQueue[Item] = field(default_factory=SimpleQueue)
-    """``Read`` for each piece of the prompt, bytes for each token, then ``Done`` or an error."""
+    """``Read`` for each piece of the prompt, each token that is said, then ``Done`` or an error."""
     is_over: bool = False
     """Set by its asker when no more of it is needed; seen between two steps."""
 

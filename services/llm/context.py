@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,7 +84,8 @@ class Context:
         """Longest conversation."""
         self._batch = _Batch(lib, int(params.n_batch))
         self._vocabulary = model.tokens
-        self._all = _outputs(lib, "llama_get_logits_ith", ctypes.c_void_p)
+        self._all = _outputs(lib, "llama_get_logits", ctypes.c_void_p, [])
+        self._rows: npt.NDArray[np.float32] | None = None
         self._found = _outputs(lib, "llama_get_sampled_logits_ith", ctypes.c_void_p)
         self._found_ids = _outputs(lib, "llama_get_sampled_candidates_ith", ctypes.c_void_p)
         self._found_count = _outputs(lib, "llama_get_sampled_logits_count_ith", ctypes.c_uint32)
@@ -109,6 +110,10 @@ class Context:
             read by then is unknown after a failure: cut each conversation back.
         """
         self._batch.fill(rows)
+        self._rows = None
+        return self._compute()
+
+    def _compute(self) -> int:
         return int(self._lib.llama_decode(self._handle, self._batch.struct))
 
     def logits(self, position: int) -> tuple[Logits, Ids | None]:
@@ -118,8 +123,12 @@ class Context:
             Their logits, and which tokens they are, in no order; None: the whole vocabulary.
         """
         if not self._samplers:
-            address = self._all(self._raw, position)
-            return self._view(address, self._vocabulary, ctypes.c_float), None
+            # Asked once a step: the library looks at all its devices each time.
+            if self._rows is None:
+                count = len(self._batch.outputs)
+                found = self._view(self._all(self._raw), count * self._vocabulary, ctypes.c_float)
+                self._rows = found.reshape(count, -1)
+            return self._rows[self._batch.outputs.index(position)], None
         count = self._found_count(self._raw, position)
         return (
             self._view(self._found(self._raw, position), count, ctypes.c_float),
@@ -170,11 +179,13 @@ class Context:
         self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
 
-def _outputs(lib: Any, name: str, returns: Any) -> Callable[[ctypes.c_void_p, int], Any]:
+def _outputs(
+    lib: Any, name: str, returns: Any, takes: Sequence[Any] = (ctypes.c_int32,)
+) -> Callable[..., Any]:
     """A getter of the library's with addresses: its own binding makes a new pointer object each time."""
     found: Any = lib.llama_cpp._lib[name]  # noqa: SLF001  the library offers no other way
-    found.restype, found.argtypes = returns, [ctypes.c_void_p, ctypes.c_int32]
-    getter: Callable[[ctypes.c_void_p, int], Any] = found
+    found.restype, found.argtypes = returns, [ctypes.c_void_p, *takes]
+    getter: Callable[..., Any] = found
     return getter
 
 
@@ -189,6 +200,8 @@ class _Batch:
         self._wanted = np.zeros(size, np.int8)
         # Each token names its sequences by a pointer; here to its place in one array.
         self._pointers = self._sequences.ctypes.data + 4 * np.arange(size, dtype=np.uintp)
+        self.outputs: list[int] = []
+        """After which of its tokens the next ones are picked."""
         batch = self.struct = lib.llama_batch()
         for field, array in (
             ("token", self._tokens), ("pos", self._positions), ("n_seq_id", self._counts),
@@ -199,8 +212,11 @@ class _Batch:
 
     def fill(self, rows: list[Row]) -> None:
         at = 0
+        self.outputs = []
         for sequence, start, tokens, wants_logits in rows:
             count = len(tokens)
+            if wants_logits:
+                self.outputs.append(at + count - 1)
             if count == 1:
                 self._tokens[at], self._positions[at] = tokens[0], start
                 self._sequences[at], self._wanted[at] = sequence, wants_logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -31,8 +32,6 @@ class Words(Protocol):
     """What the decoder has to know of a model's vocabulary."""
 
     ends: frozenset[int]
-
-    def piece(self, token: int) -> bytes: ...
 
 
 class Steps(Memory, Protocol):
@@ -114,7 +113,7 @@ class Decoder:
         self._step_tokens = step_tokens
         self._inbox: SimpleQueue[Asked | None] = SimpleQueue()
         self._waiting: list[Asked] = []
-        self._talks: list[_Talk] = []
+        self._talks: list[_Talk] = []  # in the order of their places
         self._loaded: SimpleQueue[Exception | None] = SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name="decoder", daemon=True)
@@ -207,7 +206,7 @@ class Decoder:
         if slot is None:
             return False
         talk = _Talk(asked, slot)
-        self._talks.append(talk)
+        bisect.insort(self._talks, talk, key=_place)
         asked.out.put(Read(talk.known))
         if talk.is_read:
             self._leave(talk, Done.LENGTH)
@@ -244,7 +243,8 @@ class Decoder:
                 parts.append((talk, row))
                 room -= len(row.tokens)
         # Conversations that are not in the order of their places, llama.cpp computes one after another.
-        parts.sort(key=lambda part: part[1].sequence)
+        if reading:
+            parts.sort(key=lambda part: part[1].sequence)
         failed = self._context.decode([row for _, row in parts])
         if failed:
             self._each_alone(parts, failed)
@@ -292,9 +292,14 @@ class Decoder:
             self._leave(talk, Done.STOP)
             return
         talk.say(token)
-        out.put(self._words.piece(token))
+        # What it spells, its reader finds out: here the model would wait for it.
+        out.put(token)
         if talk.said >= talk.asked.most:
             self._leave(talk, Done.LENGTH)
+
+
+def _place(talk: _Talk) -> int:
+    return talk.slot.sequence
 
 
 def _superseded() -> Superseded:

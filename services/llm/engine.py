@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -137,7 +137,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         for tries in range(1, _TRIES + 1):
             asked = self._ask(request, stop, room)
             try:
-                yield from _answered(request, asked)
+                yield from _answered(request, asked, self._model.piece)
                 return
             except ContextFull:
                 if tries == _TRIES:
@@ -174,14 +174,16 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         return asked
 
 
-def _answered(request: Chat, asked: Asked) -> Iterator[Words | Finished | Pause]:
+def _answered(
+    request: Chat, asked: Asked, spell: Callable[[int], bytes]
+) -> Iterator[Words | Finished | Pause]:
     """What the decoder gives out, as text."""
     answer, spoken, known = Answer(request.stops), 0, -1
     while True:
         item = asked.out.get()
-        if isinstance(item, bytes):
+        if isinstance(item, int):
             spoken += 1
-            text = answer.push(item)
+            text = answer.push(spell(item))
             if answer.stopped:
                 item = Done.STOP
                 if text:
