@@ -15,6 +15,7 @@ from livekit.agents.voice.turn import TurnDetectionEvent, _StreamingTurnDetector
 
 from services.agent.ear import Ear
 from services.agent.turn_end import Judge, TurnEnd, TurnEndStream
+from services.agent.utterance import Heard
 
 _WINDOW = 512
 _FAR_S = 60.0
@@ -96,7 +97,7 @@ class SteppedEar(Ear):
 
     pace: Pace
 
-    async def transcribe(self, pcm: bytes, priority: Any) -> str | None:
+    async def transcribe(self, pcm: bytes, priority: Any) -> Heard | None:
         # Partials come by the clock, which stands still here.
         if priority == "interim":
             return None

@@ -13,7 +13,7 @@ from livekit.agents.voice import io
 from services.agent.playout import Playout
 
 
-class Heard(io.AudioOutput):
+class HeardWords(io.AudioOutput):
     """Stands before all outputs and says of an answer that was cut which words were heard."""
 
     def __init__(self, outputs: io.AudioOutput, playout: Playout) -> None:
@@ -84,5 +84,5 @@ def put_before_the_sink(
         # The framework's own place for changing the sink, below whatever shows words in time.
         playout = Playout(slot.next_in_chain, clock)
         slot.set_next_in_chain(playout)  # type: ignore[attr-defined]
-    session.output.audio = Heard(outputs, playout)
+    session.output.audio = HeardWords(outputs, playout)
     return playout
