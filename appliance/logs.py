@@ -15,7 +15,7 @@ PRIVATE_KEYS = frozenset(
     {
         "text", "transcript", "user_text", "agent_text", "prompt", "messages", "instructions",
         "input", "content", "token", "access_token", "authorization", "cookie", "password",
-        "api_secret", "secret", "x-api-key",
+        "api_key", "api_secret", "secret", "x-api-key",
     }
 )  # fmt: skip
 _PRIVATE_PREFIX = "lk.pii."

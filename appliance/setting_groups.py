@@ -186,6 +186,9 @@ class SttSettings(Group):
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key for the server at stt.url; empty: it asks for none."
+    )
     max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest audio file, in megabytes.")
     max_audio_s: int = Field(14400, ge=10, le=86400, description="Longest audio, in seconds.")
 
@@ -213,6 +216,15 @@ class LlmSettings(Group):
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
     )
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key for the server at llm.url; empty: it asks for none."
+    )
+    no_thinking: bool = Field(
+        True,
+        description="Whether the server at llm.url is told not to think before it answers "
+        "(chat_template_kwargs, as llama-server, vLLM and SGLang take it); off for one that refuses "
+        "the field.",
+    )
 
 
 class TtsSettings(Group):
@@ -234,6 +246,9 @@ class TtsSettings(Group):
     )  # fmt: skip
     url: str = Field(
         "", description="An OpenAI-compatible server to use instead; empty: the box's own."
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key for the server at tts.url; empty: it asks for none."
     )
     max_chars: int = Field(
         4096, ge=1, le=100_000, description="Longest text of one request, in characters."

@@ -10,6 +10,7 @@ import httpx
 from appliance.calling import Caller
 from appliance.catalogue import Catalogue
 from appliance.catalogue.digests import models_in_use
+from appliance.elsewhere import bearer, root
 from appliance.errors import ApplianceError, NotReady
 from appliance.running import as_started
 from appliance.secrets import known_local_token
@@ -52,8 +53,10 @@ def ours(settings: Settings, persona: str | None) -> Side:
     front, token = front_of(settings)
 
     def llm() -> httpx.AsyncClient:
-        if url := settings.llm.url:
-            return httpx.AsyncClient(base_url=url.rstrip("/").removesuffix("/v1"), trust_env=False)
+        if settings.llm.url:
+            return httpx.AsyncClient(
+                base_url=root(settings.llm), headers=bearer(settings.llm), trust_env=False
+            )
         # A unix socket shows no certificate; reading the authorities takes a while.
         socket = httpx.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
         return httpx.AsyncClient(base_url="http://llm", transport=socket, trust_env=False)

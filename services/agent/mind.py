@@ -10,6 +10,7 @@ from livekit.agents import APIConnectOptions, llm
 from livekit.plugins import openai
 
 from appliance import logs
+from appliance.elsewhere import NO_THINKING, root
 from appliance.personas import Persona
 from appliance.settings import Settings
 from appliance.store import Turn
@@ -49,9 +50,7 @@ def make_mind(
         rank: how soon the answer is needed that is asked for now.
         prefill: only read the prompt, so that it is known when the first question comes.
     """
-    url = settings.llm.url.rstrip("/")
-    if url and not url.endswith("/v1"):
-        url += "/v1"
+    url = settings.llm.url
     # A unix socket shows no certificate; reading the authorities would hold the call up.
     transport = None
     if not url:
@@ -59,8 +58,9 @@ def make_mind(
         known = (lambda: Rank("speculative")) if prefill else rank
         transport = PatientTransport(socket, Patience(settings), known)
     client = openai_sdk.AsyncClient(
-        api_key="local",
-        base_url=url or "http://llm/v1",
+        # The client refuses to be without one; a server that asks for none takes any.
+        api_key=settings.llm.api_key.get_secret_value() or "local",
+        base_url=(root(settings.llm) or "http://llm") + "/v1",
         max_retries=0,
         http_client=httpx2.AsyncClient(transport=transport, trust_env=False),
     )
@@ -68,6 +68,8 @@ def make_mind(
     body: dict[str, object] = {"max_tokens": 0 if prefill else sampling.max_tokens}
     if sampling.seed is not None:
         body["seed"] = sampling.seed
+    if url and settings.llm.no_thinking:
+        body.update(NO_THINKING)
     return openai.LLM(
         # The box's own service has one model; which one, the switcher decides.
         model=persona.model or (settings.llm.model if url else "default"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import aiohttp
 from livekit.agents import APIConnectionError, APIStatusError, APITimeoutError
 
 from appliance.catalogue.entries import Task
+from appliance.elsewhere import Place, bearer, root
 from appliance.settings import Settings
 from services.agent.patience import Patience
 from services.agent.rank import LIVE, Rank
@@ -32,19 +33,20 @@ class Upstream:
         socket: str | None,
         session_id: str,
         ready: Callable[[], Awaitable[None]] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._base_url = base_url
         self._ready = ready
         self._socket = socket
-        self._headers = {SESSION_HEADER: session_id}
+        self._headers = {SESSION_HEADER: session_id, **(headers or {})}
         self._client: aiohttp.ClientSession | None = None
 
     @classmethod
     def of(cls, program: Task, settings: Settings, session_id: str) -> Upstream:
         """The service the settings name: the box's own socket unless there is an address."""
-        url: str = getattr(settings, program).url
-        if url:
-            return cls(url.rstrip("/").removesuffix("/v1"), None, session_id)
+        place: Place = getattr(settings, program)
+        if place.url:
+            return cls(root(place), None, session_id, headers=bearer(place))
         patience = Patience(settings)
         return cls(
             f"http://{program}", str(settings.socket(program)), session_id,

@@ -200,7 +200,8 @@ async def test_the_bundle_has_what_helps_and_no_secret_no_word_no_name(panel: Pa
     settings: Settings = panel.app.state.settings
     settings.settings_file.write_text(
         '[livekit]\napi_key = "APIcanary"\napi_secret = "canary-secret-0123456789-0123456789-01"\n'
-        '[llm]\nurl = "http://user:canary-pass@10.0.0.9/v1"\n[agent]\nseats = 3\n'
+        '[llm]\nurl = "http://user:canary-pass@10.0.0.9/v1"\napi_key = "canary-key-for-the-llm"\n'
+        "[agent]\nseats = 3\n"
     )
     await panel.open(caller_name="Berta Canary-Person")
     panel.store.links.create(Terms(name="Canary Waiting Room", persona="default"))

@@ -117,6 +117,7 @@ def name_cleaner(names: Iterable[str]) -> Cleaner:
 
 def _secrets(settings: Settings) -> set[str]:
     found = {settings.livekit.api_secret.get_secret_value(), settings.livekit.api_key}
+    found |= {one.api_key.get_secret_value() for one in (settings.stt, settings.llm, settings.tts)}
     found |= url_secrets(settings.database_url.get_secret_value())
     with suppress(OSError):
         for path in settings.secrets_dir.iterdir():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from appliance.elsewhere import NO_THINKING
 from appliance.personas import Persona
 from appliance.settings import Settings
 
@@ -47,4 +48,6 @@ def question(settings: Settings, trial: Trial) -> bytes:
     }
     if not elsewhere:
         body["keep_messages"] = first
+    elif settings.llm.no_thinking:
+        body.update(NO_THINKING)
     return json.dumps(body).encode()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import httpx
 
 from appliance import logs
+from appliance.elsewhere import Place, bearer, root
 from appliance.errors import NotReady
 from appliance.serving.requests import PRIORITY_HEADER
 from appliance.settings import Settings
@@ -133,15 +134,17 @@ def away(service: Service) -> NotReady:
 
 
 def _client(settings: Settings, service: Service) -> httpx.AsyncClient:
-    url: str = getattr(settings, service).url
+    place: Place = getattr(settings, service)
     # A unix socket shows no certificate; reading the authorities takes a while.
     transport = (
-        None if url else httpx.AsyncHTTPTransport(uds=str(settings.socket(service)), verify=False)
+        None
+        if place.url
+        else httpx.AsyncHTTPTransport(uds=str(settings.socket(service)), verify=False)
     )
     return httpx.AsyncClient(
-        base_url=url.rstrip("/").removesuffix("/v1") if url else f"http://{service}",
+        base_url=root(place) or f"http://{service}",
         transport=transport,
         trust_env=False,
         timeout=httpx.Timeout(60.0, connect=_CONNECT_S, read=_LONGEST_SILENCE_S),
-        headers={"Accept-Encoding": "identity", "User-Agent": "earshot"},
+        headers={"Accept-Encoding": "identity", "User-Agent": "earshot", **bearer(place)},
     )
