@@ -27,6 +27,7 @@ class _Ticket:
     def __init__(self, order: Order) -> None:
         self._rank = order.rank
         self._dry_at = order.lead.runs_dry_at
+        self.granted = threading.Event()
 
     def turn(self) -> tuple[int, float]:
         """When it is served; the rank may have risen since it came. Of equals the first is served."""
@@ -39,24 +40,28 @@ class Cores:
     def __init__(self, places: int) -> None:
         self._free = places
         self._waiting: list[_Ticket] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     @contextmanager
     def place(self, order: Order) -> Iterator[None]:
         """Hold a place for one piece; wait for it while others are more urgent."""
         ticket = _Ticket(order)
-        with self._changed:
+        with self._lock:
             self._waiting.append(ticket)
-            self._changed.wait_for(
-                lambda: self._free > 0 and min(self._waiting, key=_Ticket.turn) is ticket
-            )
-            self._waiting.remove(ticket)
-            self._free -= 1
-            # With two places free, the next one need not wait for this piece's end.
-            self._changed.notify_all()
+            self._grant()
+        ticket.granted.wait()
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._free += 1
-                self._changed.notify_all()
+                self._grant()
+
+    def _grant(self) -> None:
+        # Whoever gives a place back decides, once: ranks rise at any moment, and of waiters who each
+        # looked for themselves, each could find that it is the other's turn.
+        while self._free and self._waiting:
+            ticket = min(self._waiting, key=_Ticket.turn)
+            self._waiting.remove(ticket)
+            self._free -= 1
+            ticket.granted.set()

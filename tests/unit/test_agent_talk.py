@@ -49,11 +49,19 @@ async def test_an_answer_begun_early_is_live_when_its_turn_is_over(stage: Stage)
     # Both services that work on it are told.
     await until(lambda: len(stage.raised) == 2)
     assert stage.raised == [used["X-Earshot-Attempt"]] * 2
-    voiced = stage.tts.headers[-1]
-    assert voiced["X-Earshot-Priority"] in ("preemptive", "live")
     stage.talk.session.generate_reply(user_input="And of France?")
     await next_told(stage, "appliance.turn")
     assert stage.tts.headers[-1]["X-Earshot-Priority"] == "live"
+
+
+async def test_the_voice_speaks_as_urgently_as_its_answer_is_needed(stage: Stage) -> None:
+    stage.turns.begin_attempt()
+    rank = stage.turns.rank
+    async with stage.talk.voice.synthesize("The capital is Rome.") as speech:
+        assert [audio async for audio in speech]
+    (early,) = stage.tts.headers
+    assert rank.priority == early["X-Earshot-Priority"] == "preemptive"
+    assert rank.attempt == early["X-Earshot-Attempt"] != ""
 
 
 async def test_a_service_that_cannot_be_told_of_a_turns_end_costs_no_answer(

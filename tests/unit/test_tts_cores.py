@@ -78,6 +78,46 @@ def test_an_answer_whose_turn_is_over_goes_before_those_that_are_begun_early() -
     assert found == ["late", "early"]
 
 
+class Rising(Rank):
+    """Rises between two looks at it."""
+
+    looks = -1
+
+    @property
+    def priority(self) -> Priority:
+        """Preemptive at the first look after ``looks`` was set to 0, live from then on."""
+        if self.looks < 0:
+            return Priority.PREEMPTIVE
+        self.looks += 1
+        return Priority.PREEMPTIVE if self.looks == 1 else Priority.LIVE
+
+    @priority.setter
+    def priority(self, value: Priority) -> None:
+        pass
+
+
+def test_a_place_that_is_given_back_while_a_rank_rises_is_taken() -> None:
+    cores, rising, found = Cores(1), Rising(), list[str]()
+
+    def ask(name: str, lead_s: float, rank: Rank) -> None:
+        with cores.place(order(lead_s, rank)):
+            found.append(name)
+
+    threads = [
+        threading.Thread(target=ask, args=args, daemon=True)
+        for args in (("rising", 0.1, rising), ("live", 3.0, Rank()))
+    ]
+    with cores.place(order(None)):
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            until(lambda number=number: len(cores._waiting) == number)  # type: ignore[misc]
+        rising.looks = 0
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert sorted(found) == ["live", "rising"]
+
+
 def test_two_places_are_two() -> None:
     cores = Cores(2)
     with cores.place(order(None)), cores.place(order(None)):
