@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from services.llm.answer import Answer
 from services.llm.asked import Asked, Done
 from services.llm.context import Context, Plan, Row
 from services.llm.decoder import Decoder
@@ -32,17 +33,23 @@ CANCELS = 20
 
 
 class Timed(Context):
-    """A context that notes what is spent outside of llama_decode, on its thread."""
+    """A context that notes what is spent outside of llama_decode on its thread.
+
+    Attributes:
+        outside_s: of the processor's time.
+        passed_s: by the clock: waiting for the interpreter, which the readers use too, is in it.
+    """
 
     outside_s = 0.0
-    left_at: float | None = None
+    passed_s = 0.0
+    left_at: tuple[float, float] | None = None
 
     def _compute(self) -> int:
-        now = time.thread_time()
         if self.left_at is not None:
-            self.outside_s += now - self.left_at
+            self.outside_s += time.thread_time() - self.left_at[0]
+            self.passed_s += time.perf_counter() - self.left_at[1]
         failed = super()._compute()
-        self.left_at = time.thread_time()
+        self.left_at = time.thread_time(), time.perf_counter()
         return failed
 
 
@@ -74,24 +81,36 @@ class Engine:
     def streams(self, count: int, tokens: int) -> dict[str, float]:
         """The middle of some rounds; before them one that leaves the prompts known."""
         self._round(count, tokens)
-        rates, costs = zip(*(self._round(count, tokens) for _ in range(ROUNDS)), strict=True)
+        rounds = [self._round(count, tokens) for _ in range(ROUNDS)]
+        names = "tokens_per_s", "python_us_per_token", "python_clock_us_per_token"
         return {
-            "tokens_per_s": statistics.median(rates),
-            "python_us_per_token": statistics.median(costs),
+            name: statistics.median(found)
+            for name, found in zip(names, zip(*rounds, strict=True), strict=True)
         }
 
-    def _round(self, count: int, tokens: int) -> tuple[float, float]:
-        """Tokens per second after the first ones, and microseconds of Python for each."""
+    def _round(self, count: int, tokens: int) -> tuple[float, float, float]:
+        """Tokens per second after the first ones; microseconds of Python for each, and by the clock."""
         all_asked = [self.ask(number, tokens) for number in range(count)]
         for asked in all_asked:
             while not isinstance(asked.out.get(), int):
                 pass
         began, spent = time.perf_counter(), self.context.outside_s
+        passed = self.context.passed_s
         # What the first have said until the last began is not of this time.
         still = [asked for asked in all_asked if not _emptied(asked)]
-        said = sum(_rest(asked) for asked in still)
+        said = sum(self._rest(asked) for asked in still)
         rate = said / (time.perf_counter() - began)
-        return rate, (self.context.outside_s - spent) / said * 1e6
+        spent, passed = self.context.outside_s - spent, self.context.passed_s - passed
+        return rate, spent / said * 1e6, passed / said * 1e6
+
+    def _rest(self, asked: Asked) -> int:
+        """Read an answer to its end as its request does; returns how many tokens that were."""
+        answer, count = Answer(()), 0
+        while not isinstance(item := asked.out.get(), Done):
+            if isinstance(item, int):
+                answer.push(self.model.piece(item))
+                count += 1
+        return count
 
     def cancels(self) -> float:
         """Longest time from a cancellation to the free place, in ms."""
@@ -103,7 +122,7 @@ class Engine:
                 pass
             began = time.perf_counter()
             stop.set()
-            _rest(asked)
+            self._rest(asked)
             longest = max(longest, time.perf_counter() - began)
         return longest * 1e3
 
@@ -145,13 +164,6 @@ def _emptied(asked: Asked) -> bool:
                 return True
         except Empty:
             return False
-
-
-def _rest(asked: Asked) -> int:
-    count = 0
-    while not isinstance(item := asked.out.get(), Done):
-        count += isinstance(item, int)
-    return count
 
 
 def main() -> None:

@@ -119,9 +119,13 @@ def ratios(raw: list[dict[str, Any]]) -> dict[str, Any]:
             lambda one, n=n: one["in_process"]["streams"][n]["tokens_per_s"],
         )
         for place, name in (("in_process", ""), ("in_graph", "_in_graph")):
-            found[f"python_us_per_token{name}_{n}"] = round(
-                middle(lambda one, n=n, p=place: one[p]["streams"][n]["python_us_per_token"]), 1
-            )
+            for cost in ("python_us_per_token", "python_clock_us_per_token"):
+                found[f"{cost}{name}_{n}"] = round(
+                    middle(lambda one, n=n, p=place, c=cost: one[p]["streams"][n][c]), 1
+                )
+    found["least_python_us_per_token"] = round(
+        middle(lambda one: one["in_process"]["least_python_us_per_token"]), 1
+    )
     for turn in range(TURNS):
         found[f"ttft_turn_{turn + 1}"] = ratio(
             lambda one, turn=turn: one["ours"]["ttft_ms_by_turn"][turn],
