@@ -30,6 +30,8 @@ _MARGIN_TOKENS = 64
 # What is dropped is dropped in blocks: the shown history then keeps its beginning, and the
 # model its cache, for several turns.
 _BLOCK = 8
+# The framework's own notes in a talk, which no model is sent.
+_NOTES = ("agent_config_update", "agent_handoff")
 _READ_AHEAD_S = 30.0
 
 
@@ -128,14 +130,44 @@ def fit(context: llm.ChatContext, budget_tokens: int, hidden: frozenset[str]) ->
         budget_tokens: room for it all, in tokens, by a careful estimate.
         hidden: ids of messages that were spoken but are none of the model's business.
     """
-    items = [item for item in context.items if item.id not in hidden]
+    items = [item for item in context.items if item.id not in hidden and item.type not in _NOTES]
     kept = [item for item in items if _is_pinned(item)]
     talk = [item for item in items if not _is_pinned(item)]
     room = budget_tokens - _MARGIN_TOKENS - sum(map(_tokens, kept))
     drop = 0
     while drop < len(talk) - 1 and sum(map(_tokens, talk[drop:])) > room:
         drop = min(drop + _BLOCK, len(talk) - 1)
-    return llm.ChatContext([*kept, *talk[drop:]])
+    # After a failed turn a block may end with a question; its answer alone says nothing.
+    while 0 < drop < len(talk) - 1 and not _is_said_by(talk[drop], "user"):
+        drop += 1
+    return llm.ChatContext(_joined([*kept, *talk[drop:]]))
+
+
+def _joined(items: Sequence[llm.ChatItem]) -> list[llm.ChatItem]:
+    """Neighbours of the same role as one message: the templates of many models refuse two in a row.
+
+    They are left when an answer fails, or is cut before it is heard. The box's own service would
+    join them in the same way, so its cache does not notice.
+    """
+    found: list[llm.ChatItem] = []
+    for item in items:
+        last = found[-1] if found else None
+        if (
+            isinstance(item, llm.ChatMessage)
+            and isinstance(last, llm.ChatMessage)
+            and item.role == last.role
+            and item.role in ("user", "assistant")
+        ):
+            # The parts of one message are sent with a line break between them.
+            content = [*last.content, *item.content]
+            found[-1] = last.model_copy(update={"content": content})
+        else:
+            found.append(item)
+    return found
+
+
+def _is_said_by(item: llm.ChatItem, role: str) -> bool:
+    return isinstance(item, llm.ChatMessage) and item.role == role
 
 
 def _is_pinned(item: llm.ChatItem) -> bool:

@@ -139,3 +139,44 @@ def test_hidden_messages_are_not_shown() -> None:
 def test_a_resumed_talk_does_not_show_its_apologies() -> None:
     context = first_context(persona(examples=[]), [turn(0, "Hello?", LLM_FAILED.words)])
     assert [item.role for item in context.messages()] == ["user"]
+
+
+def test_a_talk_with_failed_turns_is_shown_with_alternating_roles() -> None:
+    earlier = [turn(0, "Hello?", LLM_FAILED.words), turn(1, "Are you there?", None)]
+    context = first_context(persona(), earlier)
+    # The framework notes that an agent begins, between the turns of before and those of now.
+    context.items.append(llm.AgentConfigUpdate(instructions="Be brief."))
+    context.add_message(role="user", content="Now?")
+    context.add_message(role="assistant", content="Yes.", interrupted=True)
+    context.add_message(role="assistant", content="I am here.")
+    before = context.copy().items
+    shown = [(m.role, m.text_content) for m in fit(context, 4096, frozenset()).messages()]
+    assert shown[2:] == [
+        ("user", "Hello?\nAre you there?\nNow?"),
+        ("assistant", "Yes.\nI am here."),
+    ]
+    assert [role for role, _ in shown] == ["user", "assistant"] * 2
+    assert context.items == before
+
+
+async def test_joined_messages_are_sent_as_one_text(settings: Settings) -> None:
+    fake = FakeLlm("Yes.")
+    context = first_context(persona(examples=[]), [turn(0, "Hello?", None), turn(1, "Now?", None)])
+    async with serving(settings.socket("llm"), ROUTE, fake.handle):
+        await ask(settings, fit(context, 4096, frozenset()))
+    assert fake.bodies[0]["messages"] == [{"role": "user", "content": "Hello?\nNow?"}]
+
+
+def test_instructions_are_not_joined_with_each_other() -> None:
+    context = llm.ChatContext.empty()
+    context.add_message(role="system", content="Be brief.")
+    context.add_message(role="system", content="Be kind.")
+    assert len(fit(context, 4096, frozenset()).items) == 2
+
+
+def test_a_long_talk_with_a_failed_turn_still_begins_with_a_question() -> None:
+    context = long_talk(101)
+    # The first answer is missing, so every block that is dropped ends with a question.
+    del context.items[4]
+    roles = [m.role for m in fit(context, 1000, frozenset()).messages()]
+    assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
