@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from appliance.measuring.run import Result
+
+
+T = TypeVar("T")
 
 
 class Baseline(StrEnum):
@@ -81,7 +85,7 @@ def register(app: typer.Typer) -> None:
                 task = Task(plan, voices, models_of(settings), note)
                 return await measure(task, sides, Watch.of(settings), _say)
 
-        result = asyncio.run(run()).as_json()
+        result = run_until_told(run()).as_json()
         path = results.write(folder, result)
         if out is None:
             results.tidy(folder)
@@ -90,6 +94,20 @@ def register(app: typer.Typer) -> None:
         else:
             _show(result)
             typer.echo(f"\nEvery turn: {path}\nPicture:    {path.with_suffix('.svg')}")
+
+
+def run_until_told(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, which SIGTERM ends like Ctrl-C does: what was started for it is stopped first."""
+
+    async def watched() -> T:
+        task = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def _say(done: int, total: int) -> None:

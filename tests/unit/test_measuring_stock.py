@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 from livekit import rtc
 from livekit.agents import AgentServer, JobProcess
@@ -18,7 +22,7 @@ from appliance.errors import TimedOut
 from appliance.headset import Clip
 from appliance.personas import Persona
 from appliance.secrets import LiveKitKeys
-from appliance.settings import Settings
+from appliance.settings import PROJECT_DIR, Settings
 from bench.stock import agent, caller, starting
 from bench.stock.caller import StockCaller
 from bench.stock.config import BUSY, READY, Config
@@ -26,6 +30,8 @@ from bench.stock.idle import tend
 from services.llm.engine import spare_cores
 
 pytestmark = pytest.mark.unit
+
+WAIT_S = 30.0
 
 
 @pytest.fixture
@@ -41,6 +47,31 @@ def _config() -> Config:
         compute_type="int8", voice="v", llm_url="http://127.0.0.1:1/v1", rooms=2, health_port=0,
         persona=Persona(name="tester", instructions="Answer."),
     )  # fmt: skip
+
+
+_ENDED_FROM_OUTSIDE = """
+import asyncio, sys
+from pathlib import Path
+from appliance.cli.bench import run_until_told
+from bench.stock.starting import _program
+
+async def measuring():
+    async with _program(["sleep", "600"], Path(sys.argv[1])) as program:
+        print(program.pid, flush=True)
+        await asyncio.sleep(600)
+
+run_until_told(measuring())
+"""
+
+
+def test_a_measurement_that_is_ended_from_outside_ends_what_it_started(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _ENDED_FROM_OUTSIDE, str(tmp_path / "log")]
+    with subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True) as bench:
+        assert bench.stdout is not None
+        started = psutil.Process(int(bench.stdout.readline()))
+        bench.terminate()
+        assert bench.wait(WAIT_S) == 128 + signal.SIGTERM
+    assert not started.is_running()
 
 
 def test_llama_server_gets_the_threads_of_the_boxs_engine() -> None:
