@@ -67,6 +67,7 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "tts.cache_mb": ("tts",),
     "tts.url": WHOLE_BOX,
     "tts.api_key": ("agent", "panel"),
+    "tts.model": ("agent", "panel"),
     "tts.max_chars": ("tts", "panel"),
     "backup.recipient": ("panel",),
     "backup.hour": ("panel",),

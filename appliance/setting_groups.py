@@ -250,6 +250,11 @@ class TtsSettings(Group):
     api_key: SecretStr = Field(
         SecretStr(""), description="Key for the server at tts.url; empty: it asks for none."
     )
+    model: str = Field(
+        "",
+        description="What the server at tts.url calls its model, e.g. kokoro; empty: the voice's name. "
+        "The box's own voices need none.",
+    )
     max_chars: int = Field(
         4096, ge=1, le=100_000, description="Longest text of one request, in characters."
     )

@@ -75,15 +75,7 @@ class Talk:
             turns: told of the moments.
             on_unheard: told of the length, in seconds, of speech without a word.
         """
-        voice = Voice(
-            Upstream.of("tts", settings, session_id),
-            # The box's own services know which of their models is selected.
-            voice=persona.voice or (settings.tts.voice if settings.tts.url else "default"),
-            on_text=turns.sent_to_voice,
-            rank=lambda: turns.rank,
-            # Another server keeps nothing of what it has spoken.
-            greeting="" if settings.tts.url else persona.greeting,
-        )
+        voice = make_voice(settings, persona, session_id, turns)
         ear = Ear(
             Upstream.of("stt", settings, session_id),
             detectors.ear,
@@ -160,6 +152,28 @@ class Talk:
         await self.raising.aclose()
         await self.voice.aclose()
         await self.ear.aclose()
+
+
+def make_voice(settings: Settings, persona: Persona, session_id: str, turns: TurnLog) -> Voice:
+    """The persona's voice, at the box's own service or at the set address."""
+    upstream = Upstream.of("tts", settings, session_id)
+    if settings.tts.url:
+        # That server keeps nothing of what it has spoken.
+        return Voice(
+            upstream,
+            voice=persona.voice or settings.tts.voice,
+            model=settings.tts.model,
+            on_text=turns.sent_to_voice,
+            rank=lambda: turns.rank,
+        )
+    return Voice(
+        upstream,
+        # The service knows which of its voices is selected.
+        voice=persona.voice or "default",
+        on_text=turns.sent_to_voice,
+        rank=lambda: turns.rank,
+        greeting=persona.greeting,
+    )
 
 
 def _forgetting(turns: TurnLog, on_unheard: Callable[[float], None]) -> Callable[[float], None]:

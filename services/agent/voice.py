@@ -27,6 +27,7 @@ class Voice(tts.TTS[Literal["error"]]):
     Args:
         upstream: the tts service.
         voice: id of the voice.
+        model: of which the voice is one, where a server tells them apart; empty: the voice is one.
         on_text: told of each piece of text as it is sent.
         rank: how soon what is being said is needed.
         greeting: what is said first, if the service keeps what it has spoken; empty if it does not.
@@ -37,6 +38,7 @@ class Voice(tts.TTS[Literal["error"]]):
         upstream: Upstream,
         *,
         voice: str,
+        model: str = "",
         on_text: Callable[[], None],
         rank: Callable[[], Rank] = lambda: LIVE,
         greeting: str = "",
@@ -46,6 +48,7 @@ class Voice(tts.TTS[Literal["error"]]):
         )
         self.upstream = upstream
         self.voice = voice
+        self._model = model or voice
         self.on_text = on_text
         self.rank = rank
         self._greeting = greeting
@@ -53,8 +56,8 @@ class Voice(tts.TTS[Literal["error"]]):
 
     @property
     def model(self) -> str:
-        """Id of the voice."""
-        return self.voice
+        """Id of the voice, or of the model that it is one of."""
+        return self._model
 
     @property
     def provider(self) -> str:
@@ -101,7 +104,7 @@ class Voice(tts.TTS[Literal["error"]]):
 
     def wanted(self, text: str) -> dict[str, str]:
         """The request for a text's sound."""
-        return {"model": self.voice, "voice": self.voice, "input": text, "response_format": "pcm"}
+        return {"model": self._model, "voice": self.voice, "input": text, "response_format": "pcm"}
 
 
 class _Speech(tts.ChunkedStream):

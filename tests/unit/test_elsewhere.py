@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,9 @@ from appliance.personas import Persona
 from appliance.settings import Settings
 from services.agent.mind import make_mind
 from services.agent.rank import LIVE
+from services.agent.talk import make_voice
 from services.agent.upstream import Upstream
+from services.panel.doctor.loop import speak_and_hear
 from services.panel.speech.services import Services
 from tests.agent_fakes import FakeLlm
 
@@ -32,11 +35,15 @@ class Elsewhere:
     def __init__(self) -> None:
         self.mind = FakeLlm("<think>Easy", ".</think>", "The capital ", "is Rome.")
         self.headers: list[Any] = []
+        self.spoken: list[dict[str, Any]] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(request.headers)
         if request.path.endswith("/chat/completions"):
             return await self.mind.handle(request)
+        if request.path.endswith("/audio/speech"):
+            self.spoken.append(await request.json())
+            return web.Response(body=b"\0\0" * 240)
         return web.json_response({"text": "Hello."})
 
 
@@ -125,3 +132,34 @@ def test_no_key_stands_in_a_text_of_the_settings(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "http://10.1.2.3/v1")
     assert KEY not in repr(settings)
     assert KEY not in settings.model_dump_json()
+
+
+async def speak(settings: Settings, turns: Any) -> None:
+    voice = make_voice(settings, Persona(name="tester", instructions="Be brief."), "s1", turns)
+    async with voice.synthesize("Hello.") as sound:
+        async for _ in sound:
+            pass
+    await voice.aclose()
+
+
+@pytest.mark.parametrize(("model", "named"), [("", "af_sky"), ("kokoro", "kokoro")])
+async def test_a_voice_elsewhere_is_one_of_a_model(tmp_path: Path, model: str, named: str) -> None:
+    fake = Elsewhere()
+    async with serving(fake) as url:
+        place = {"url": url, "voice": "af_sky", "model": model}
+        settings = Settings(data_dir=tmp_path, tts=place, stt={"url": url})
+        await speak(settings, Mock(rank=LIVE))
+        panel = Services(settings)
+        loop = await speak_and_hear(settings, panel, b"sound", "audio/flac")
+        await panel.close()
+    assert [step.state for step in loop.steps] == ["ok", "ok"]
+    assert [(one["model"], one["voice"]) for one in fake.spoken] == [(named, "af_sky")] * 2
+
+
+async def test_the_boxs_own_voice_is_asked_for_no_model(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, tts={"model": "kokoro"})
+    voice = make_voice(
+        settings, Persona(name="tester", instructions="Be brief."), "s1", Mock(rank=LIVE)
+    )
+    assert voice.wanted("Hello.")["model"] == "default"
+    await voice.aclose()

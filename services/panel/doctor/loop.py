@@ -109,7 +109,8 @@ async def _hear(settings: Settings, services: Services, sound: bytes, kind: str)
 
 async def _speak(settings: Settings, services: Services, words: str) -> bytes:
     voice = settings.tts.voice if settings.tts.url else "default"
-    body = {"model": voice, "voice": voice, "input": words, "response_format": "wav"}
+    model = settings.tts.model if settings.tts.url else ""
+    body = {"model": model or voice, "voice": voice, "input": words, "response_format": "wav"}
     return (await _ask(services, "tts", "/v1/audio/speech", json=body)).content
 
 

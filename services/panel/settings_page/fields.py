@@ -73,6 +73,7 @@ _LABELS = {
     "llm.gpu_layers": "Layers on the GPU",
     "tts.url": "Another voice",
     "tts.api_key": "Its key",
+    "tts.model": "Its model",
     "tts.gain": "Volume",
     "tts.workers": "Processor cores",
     "tts.cache_mb": "Memory for repeated sentences",
