@@ -164,7 +164,6 @@ def make_voice(settings: Settings, persona: Persona, session_id: str, turns: Tur
             voice=persona.voice or settings.tts.voice,
             model=settings.tts.model,
             on_text=turns.sent_to_voice,
-            rank=lambda: turns.rank,
         )
     return Voice(
         upstream,

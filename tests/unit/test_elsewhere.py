@@ -17,7 +17,7 @@ from appliance.measuring.sides import ours
 from appliance.personas import Persona
 from appliance.settings import Settings
 from services.agent.mind import make_mind
-from services.agent.rank import LIVE
+from services.agent.rank import ATTEMPT_HEADER, LIVE, PRIORITY_HEADER, Rank
 from services.agent.talk import make_voice
 from services.agent.upstream import Upstream
 from services.panel.doctor.loop import speak_and_hear
@@ -163,3 +163,11 @@ async def test_the_boxs_own_voice_is_asked_for_no_model(tmp_path: Path) -> None:
     )
     assert voice.wanted("Hello.")["model"] == "default"
     await voice.aclose()
+
+
+async def test_a_voice_elsewhere_which_nobody_raises_is_asked_live(tmp_path: Path) -> None:
+    fake = Elsewhere()
+    async with serving(fake) as url:
+        await speak(settings_of(tmp_path, url), Mock(rank=Rank("preemptive", "a1")))
+    assert fake.headers[0][PRIORITY_HEADER] == "live"
+    assert ATTEMPT_HEADER not in fake.headers[0]
