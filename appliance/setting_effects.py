@@ -45,7 +45,8 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     # supervisord's patience with the programs follows from it.
     "agent.drain_s": WHOLE_BOX,
     "agent.max_call_s": ("panel",),
-    "stt.model": ("stt",),
+    # Changed here only while another server has the model: its callers name it.
+    "stt.model": ("agent", "panel"),
     "stt.device": ("stt",),
     "stt.compute_type": ("stt",),
     "stt.threads": ("stt",),
@@ -53,7 +54,7 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "stt.api_key": ("agent", "panel"),
     "stt.max_upload_mb": ("stt", "panel"),
     "stt.max_audio_s": ("stt",),
-    "llm.model": ("llm",),
+    "llm.model": ("agent", "panel"),
     "llm.gpu_layers": ("llm",),
     "llm.context_tokens": ("llm", "agent"),
     "llm.threads": ("llm",),
@@ -61,7 +62,7 @@ RESTARTS: dict[str, tuple[str, ...]] = {
     "llm.url": WHOLE_BOX,
     "llm.api_key": ("agent", "panel"),
     "llm.no_thinking": ("agent", "panel"),
-    "tts.voice": ("tts",),
+    "tts.voice": ("agent", "panel"),
     "tts.gain": ("tts",),
     "tts.workers": ("tts",),
     "tts.cache_mb": ("tts",),
@@ -76,7 +77,10 @@ RESTARTS: dict[str, tuple[str, ...]] = {
 }
 
 _ON_THE_BOX = "Where the box keeps its files is changed on the machine itself, before a start."
-_ON_MODELS = "Models are chosen on the page Models, which tries them before they serve."
+_ON_MODELS = (
+    "Models are chosen on the page Models, which tries them before they serve. The name of a model at "
+    "{url} is set here once that address is saved."
+)
 
 FIXED: dict[str, str] = {
     "data_dir": _ON_THE_BOX,
@@ -87,12 +91,15 @@ FIXED: dict[str, str] = {
     "front.certificate": _ON_THE_BOX,
     "front.certificate_key": _ON_THE_BOX,
     "backup.dir": _ON_THE_BOX,
-    "stt.model": _ON_MODELS,
-    "llm.model": _ON_MODELS,
-    "tts.voice": _ON_MODELS,
+    "stt.model": _ON_MODELS.format(url="stt.url"),
+    "llm.model": _ON_MODELS.format(url="llm.url"),
+    "tts.voice": _ON_MODELS.format(url="tts.url"),
     "llm.context_tokens": "The context is chosen on the page Models, which tries it before it serves.",
 }
 """Shown and not changed by the settings page, with the reason."""
+
+NAMED_ELSEWHERE = {"stt.model": "stt.url", "llm.model": "llm.url", "tts.voice": "tts.url"}
+"""Changed by the settings page after all where this address is set: that server's names are its own."""
 
 
 def restarts(names: list[str]) -> tuple[str, ...]:

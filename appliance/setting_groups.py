@@ -169,7 +169,8 @@ class SttSettings(Group):
 
     model: str = Field(
         "whisper-base",
-        description="Id of the Whisper model, from the catalogue or the models folder.",
+        description="Id of the Whisper model, from the catalogue or the models folder; with stt.url, "
+        "that server's name for its model.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where it runs; auto: the GPU if there is one."
@@ -198,7 +199,8 @@ class LlmSettings(Group):
 
     model: str = Field(
         "smollm2-135m-instruct",
-        description="Id of the GGUF model, from the catalogue or the models folder.",
+        description="Id of the GGUF model, from the catalogue or the models folder; with llm.url, that "
+        "server's name for its model.",
     )
     gpu_layers: int = Field(
         -1, ge=-1, description="Layers on the GPU; -1: all that fit, ignored without a GPU."
@@ -232,7 +234,8 @@ class TtsSettings(Group):
 
     voice: str = Field(
         "en_US-joe-medium",
-        description="Id of the Piper voice, from the catalogue or the models folder.",
+        description="Id of the Piper voice, from the catalogue or the models folder; with tts.url, that "
+        "server's name for its voice.",
     )
     gain: float = Field(1.0, gt=0, le=4, description="Fixed gain on the voice's samples.")
     workers: int = Field(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from appliance.errors import ApplianceError, BadInput, BadSettings
 from appliance.files import exclusive, write_whole
-from appliance.setting_effects import FIXED
+from appliance.setting_effects import FIXED, NAMED_ELSEWHERE
 from appliance.setting_groups import Group
 from appliance.settings import Settings, environment_name, explain, setting_names
 from appliance.settings_text import edited
@@ -227,10 +227,8 @@ def changed(before: SettingsFile, changes: Values, *, tried: bool = False) -> Va
             raise BadInput(
                 "setting_unknown", f"{name!r} is a group of settings.", "Name one of its settings."
             )
-        if name in FIXED and not tried:
-            raise BadInput(
-                "setting_fixed", f"The setting {name!r} is not changed here.", FIXED[name]
-            )
+        if (why := why_fixed(name, before.values, changes)) and not tried:
+            raise BadInput("setting_fixed", f"The setting {name!r} is not changed here.", why)
         if variable := environment_name(name):
             raise BadInput(
                 "setting_from_environment",
@@ -245,6 +243,29 @@ def changed(before: SettingsFile, changes: Values, *, tried: bool = False) -> Va
     right = typed({**kept, **wished})
     # What was not touched stays as it is written, also where another way to write it means the same.
     return {name: right[name] if name in wished else kept[name] for name in right}
+
+
+def why_fixed(name: str, *values: Values) -> str:
+    """Why the owner does not change a setting of the file; empty if they do.
+
+    Args:
+        name: of the setting.
+        values: what the file sets, and what it is to set.
+    """
+    url = NAMED_ELSEWHERE.get(name, "")
+    if url and (environment_name(url) or any(one.get(url) for one in values)):
+        return ""
+    return FIXED.get(name, "")
+
+
+def with_names(before: Values, changes: Values) -> Values:
+    """The changes; where another server is given up, the name of its model goes with it."""
+    gone = {
+        name: None
+        for name, url in NAMED_ELSEWHERE.items()
+        if name in before and before.get(url) and url in changes and not changes[url]
+    }
+    return {**gone, **changes}
 
 
 def _untypable(name: str, value: Any) -> BadSettings | None:

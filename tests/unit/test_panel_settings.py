@@ -102,7 +102,7 @@ async def test_every_setting_is_shown_with_its_help_and_what_it_restarts(panel: 
     views = [one for group in (await _look(panel))["groups"] for one in group["settings"]]
     assert sorted(one["name"] for one in views) == sorted(setting_names())
     assert all(one["help"] and one["label"] and one["restarts"] for one in views)
-    assert {one["name"] for one in views if not one["editable"]} == set(FIXED)
+    assert {one["name"] for one in views if not one["editable"]} == set(FIXED) - {"llm.model"}
     page = (await panel.http.get("/settings")).text
     assert all(f'data-setting="{name}"' in page for name in setting_names())
 
@@ -160,7 +160,7 @@ async def test_a_preview_says_what_changes_and_what_restarts(panel: Panel) -> No
         ({"livekit.api_secret": "short"}, "livekit.api_secret", "weak_livekit_keys"),
         ({"livekit.node_ip": "my-box"}, "livekit.node_ip", "address_invalid"),
         ({"livekit.port": 7881}, "livekit.port", "port_twice"),
-        ({"llm.model": "x"}, "llm.model", "setting_fixed"),
+        ({"stt.model": "x"}, "stt.model", "setting_fixed"),
         ({"llm.context_tokens": 131072}, "llm.context_tokens", "setting_fixed"),
         ({"stt.compute_type": "int7"}, "stt.compute_type", "setting_invalid"),
     ],
@@ -173,6 +173,27 @@ async def test_what_cannot_be_is_told_beside_its_name_and_not_saved(
     body = {"changes": changes, "version": found["version"]}
     assert (await panel.http.patch(SETTINGS, json=body)).status_code == 400
     assert _file(panel) == OWNERS
+
+
+async def test_the_model_of_another_server_is_named_and_goes_with_it(panel: Panel) -> None:
+    assert (await _one(panel, "llm.model"))["editable"]
+    assert not (await _one(panel, "tts.voice"))["editable"]
+    # An address and a name may be new together.
+    changes = {"llm.model": "qwen", "tts.url": "http://10.0.0.9/v1", "tts.voice": "af_sky"}
+    body = {"changes": changes, "version": (await _look(panel))["version"]}
+    saved = await panel.http.patch(SETTINGS, json=body)
+    assert saved.status_code == 200
+    assert 'model = "qwen"' in _file(panel)
+    assert 'voice = "af_sky"' in _file(panel)
+    named = {one["name"]: one["restarts"] for one in saved.json()["changes"]}
+    assert named["llm.model"] == ["agent", "panel"]
+    assert "af_sky" in (await panel.http.get(f"{SETTINGS}/export")).text
+    # The box's own voices know nothing of that name.
+    body = {"changes": {"tts.url": None}, "version": saved.json()["version"]}
+    given_up = await panel.http.patch(SETTINGS, json=body)
+    assert [one["name"] for one in given_up.json()["changes"]] == ["tts.voice", "tts.url"]
+    assert "af_sky" not in _file(panel)
+    assert not (await _one(panel, "tts.voice"))["editable"]
 
 
 async def test_saving_is_whole_noted_and_waits_for_its_restart(panel: Panel) -> None:
@@ -303,14 +324,17 @@ async def test_the_form_sends_only_what_is_different(panel: Panel) -> None:
         "agent.seats": "3", "tts.gain": None, "front.cors_origins": ["http://a:1", "http://b:2"],
         "agent.barge_in_after_s": "0.5",
     }  # fmt: skip
-    assert changes_of({"forget:livekit.api_secret": "on"}, groups) == {"livekit.api_secret": None}
+    assert changes_of({**shown, "forget:livekit.api_secret": "on"}, groups) == {
+        "livekit.api_secret": None
+    }
 
 
 async def test_the_page_s_form_saves_and_says_so(panel: Panel) -> None:
     page = (await panel.http.get("/settings")).text
     version = re.search(r'name="version" value="(\w+)"', page)
     assert version
-    form = {"version": version[1], "agent.seats": "4"}
+    # A browser sends the switches that are on.
+    form = {"version": version[1], "agent.seats": "4", "llm.no_thinking": "on"}
     review = await panel.http.post("/settings/review", data=form)
     assert "Save 1 change?" in review.text
     assert "<del>2</del>" in review.text

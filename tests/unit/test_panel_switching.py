@@ -183,6 +183,18 @@ async def test_what_the_settings_begin_to_ask_for_is_tried_once(tmp_path: Path) 
     assert state["asked_by"] == "settings"
 
 
+async def test_what_another_server_calls_its_model_is_not_tried_here(tmp_path: Path) -> None:
+    await change(FakeBox(Settings(data_dir=tmp_path, llm={"model": GOOD})), NEW)
+    box = FakeBox(Settings(data_dir=tmp_path, llm={"model": "qwen", "url": "http://10.0.0.9"}))
+    box.running = box.loaded("llm")
+    switcher = panel(box)
+    await switcher.resume()
+    await switcher.follow_settings()
+    state = switcher.state()
+    assert state is not None
+    assert (state["to"], state["state"]) == (NEW, "committed")
+
+
 async def test_a_broken_file_does_not_keep_the_panel_from_starting(settings: Settings) -> None:
     settings.models_path.mkdir()
     (settings.models_path / "selection.json").write_text("{")

@@ -85,6 +85,9 @@ class Switcher:
         """
         await self.settle()
         for task in TASKS:
+            if getattr(self._settings, task).url:
+                # The settings name that server's model.
+                continue
             try:
                 selection = await asyncio.to_thread(read_selection, self._settings)
                 wish, before = wished(self._settings, task), selection.wishes.get(task)

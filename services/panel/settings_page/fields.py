@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from appliance.setting_effects import FIXED, RESTARTS, WHOLE_BOX
+from appliance.setting_effects import RESTARTS, WHOLE_BOX
 from appliance.settings import Settings, environment_name, setting_fields
-from appliance.settings_file import defaults, plain
+from appliance.settings_file import defaults, plain, why_fixed
 from services.panel.box.names import title_of
 
 Value = bool | int | float | str | list[str] | None
@@ -189,7 +189,7 @@ def group_views(
         view.problem = problems.get(name, "")
         groups.setdefault(name.rpartition(".")[0], []).append(view)
     for views in groups.values():
-        views.sort(key=lambda view: view.name in FIXED)
+        views.sort(key=lambda view: bool(why_fixed(view.name, values)))
     return [
         GroupView(name=group, title=_title(group), settings=views)
         for group, views in groups.items()
@@ -200,7 +200,7 @@ def _view(running: Settings, name: str, values: dict[str, Any], *, editable: boo
     field, variable = _fields()[name], environment_name(name)
     kind, choices = _kind(field.annotation)
     value, source = _value(running, name, values, variable)
-    why = FIXED.get(name, "")
+    why = why_fixed(name, values)
     if variable:
         why = f"The environment variable {variable} sets it; remove that to set it here."
     return SettingView(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 
 from appliance.errors import ApplianceError, BadInput, BadSettings
-from appliance.setting_effects import FIXED, restarts
+from appliance.setting_effects import restarts
 from appliance.settings import Settings, environment_name, setting_names
 from appliance.settings_file import (
     SettingsFile,
@@ -18,6 +16,8 @@ from appliance.settings_file import (
     read_file,
     save,
     typed,
+    why_fixed,
+    with_names,
 )
 from appliance.settings_text import keeps_comments, toml_text
 from services.panel.settings_page.fields import (
@@ -120,7 +120,9 @@ class Keeper:
             FileBroken: the file as it is cannot be read.
         """
         file = self._read()
-        wrong = {name: error for name in changes if (error := _refusal(name)) is not None}
+        changes = with_names(file.values, changes)
+        refusals = {name: _refusal(name, file.values, changes) for name in changes}
+        wrong = {name: error for name, error in refusals.items() if error is not None}
         return self._preview(file, {n: v for n, v in changes.items() if n not in wrong}, wrong)
 
     def preview_import(self, text: str) -> Preview:
@@ -142,6 +144,7 @@ class Keeper:
             ChangedMeanwhile: the file is not the one of ``version`` any more.
             FileBroken: the file as it is cannot be read.
         """
+        changes = with_names(self._read().values, changes)
         preview = self.preview(changes)
         if preview.problems:
             first = preview.problems[0]
@@ -170,7 +173,7 @@ class Keeper:
             FileBroken: the file as it is cannot be read.
         """
         values = self._read().values
-        left_out = [name for name in values if not _leaves(name, values[name])]
+        left_out = [name for name in values if not _leaves(name, values)]
         head = "# Earshot's settings. Keys, passwords and this machine's folders are not in it.\n"
         head += "".join(f"# Left out: {name}\n" for name in left_out)
         body = toml_text({n: v for n, v in values.items() if n not in left_out})
@@ -224,28 +227,32 @@ class Keeper:
         for name, value in wished.items():
             if value == file.values.get(name):
                 continue
-            refusal = _refusal(name)
+            refusal = _refusal(name, file.values, wished)
             if refusal is not None:
                 wrong[name] = refusal
             else:
                 changes[name] = value
-        for name, value in file.values.items():
-            if name not in wished and _leaves(name, value) and _refusal(name) is None:
+        for name in file.values:
+            if (
+                name not in wished
+                and _leaves(name, file.values)
+                and _refusal(name, file.values) is None
+            ):
                 changes[name] = None
-        return changes, wrong
+        return with_names(file.values, changes), wrong
 
 
-def _leaves(name: str, value: Any) -> bool:
+def _leaves(name: str, values: Values) -> bool:
     """Whether a setting is part of what is taken out and brought in."""
-    if name in FIXED or is_secret(name) or name in _WITH_A_SECRET:
+    if why_fixed(name, values) or is_secret(name) or name in _WITH_A_SECRET:
         return False
-    return REMOVED not in str(safe(name, value))
+    return REMOVED not in str(safe(name, values[name]))
 
 
-def _refusal(name: str) -> ApplianceError | None:
-    """Why a setting is not changed here, if it is not."""
-    if name in FIXED:
-        return BadInput("setting_fixed", f"The setting {name!r} is not changed here.", FIXED[name])
+def _refusal(name: str, *values: Values) -> ApplianceError | None:
+    """Why a setting is not changed here, if it is not; ``values`` as for ``why_fixed``."""
+    if why := why_fixed(name, *values):
+        return BadInput("setting_fixed", f"The setting {name!r} is not changed here.", why)
     if variable := environment_name(name):
         return BadInput(
             "setting_from_environment",
