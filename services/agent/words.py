@@ -18,6 +18,9 @@ _CLOSED = re.compile(rf"[.?!\u3002\uff1f\uff01\u061f\u0964][{_QUOTES}]*$")
 _ASKED = re.compile(rf"[?\uff1f\u061f][{_QUOTES}]*$")
 _BROKEN = re.compile(rf"(?:\.\.\.|[\u2026\u2013\u2014,;:\u3001\u060c-])[{_QUOTES}]*$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_CONTRACTED = re.compile(r"\b(what|who|where|when|why|how)'(s|re|ll|d)\b", re.IGNORECASE)
+_FULL = {"s": "is", "re": "are", "ll": "will", "d": "did"}
+_PLEASE = re.compile(rf",?\s+please(?=[.?!][{_QUOTES}]*$)", re.IGNORECASE)
 
 
 def _set(words: str) -> frozenset[str]:
@@ -28,7 +31,7 @@ def _set(words: str) -> frozenset[str]:
 _NEVER_LAST = _set(
     "a an the my your our their its whose every and or but nor because unless until although"
     " though whereas whether than if into onto upon toward towards among between during except"
-    " via per i we he they who's what's where's how's that's it's i'm you're we're they're he's"
+    " via per i we he they that's it's i'm you're we're they're he's"
     " she's i've you've we've they've i'll you'll we'll they'll i'd there's here's let's"
     " uh um er erm hmm uhm ah eh well like very quite rather almost just even such please plus"
     " mister mr mrs ms dr miss saint not"
@@ -54,6 +57,8 @@ _LEADS = _set("and so but or well okay ok now then uh um er also anyway yes no y
 _JOINING = _set("and so but or")
 _PRONOUNS = _set("i you he she it we they this that these those who me him us them")
 _BEING = _set("is are was were am isn't aren't wasn't weren't")
+_TAGGED = _set("i you he she it we they there")
+_POINTING = _set("this that these those")
 # Someone or something must follow these.
 _WANTING = _set(
     "tell give show want wants wanted need needs wrote married consider considered let lets"
@@ -67,17 +72,23 @@ def _pairs(pairs: str) -> frozenset[tuple[str, str]]:
 
 _WANTING_PAIRS = _pairs(
     "let me/i think/i guess/i mean/i like/i know/you know/i said/is there/are there/there is"
-    "/there are/like to/want to/going to/have to/used to/able to/try to/how much/how old/how far"
-    "/how long/how often/what kind/what sort/as well/so that/such as/kind of/sort of/a lot"
+    "/there are/like to/want to/going to/have to/used to/able to/try to/how much/how many/how old"
+    "/how far/how long/how often/what kind/what sort/as well/so that/such as/kind of/sort of/a lot"
     "/lots of/by the"
 )
 _WANTING_IF_TOLD = _pairs("tell me/give me/show me/help me/ask me/send me/call me")
 _LAST_AFTER_ALL = _pairs(
     "why not/course not/hope not/or not/maybe not/probably not/guess not/how well/very well"
-    "/as well/yes please/like what/and who/i'm not/it's not/that's not/quite like"
+    "/as well/yes please/stop please/like what/and who/i'm not/it's not/that's not/quite like"
 )
 _SHORT_QUESTIONS = _pairs("what about/how about/what else/who else/why not/how come/what now")
 _ANSWERS = _set("yes no okay ok thanks please stop hello hi bye goodbye sure right correct")
+# The verbs that have a last "on" or "in" of their own, their object before it.
+_PARTICLES = {"on": _set("turn switch"), "in": _set("let plug")}
+_PLACING = _set("put leave keep")
+_SWITCHED = _set("light lights lamp radio tv television music news heating kettle fan")
+_DIRECTIONS = _set("left right around back")
+_PARTICLES_ALONE = _pairs("come in/come on/go on/carry on/move on/log in/come over/start over")
 _LONG = 8
 _INTENSIFIERS = _set("more most less least very so too rather quite really truly pretty fairly")
 _ARTICLES = _set("a an the my your his her our their")
@@ -113,6 +124,8 @@ def read(text: str, language: str) -> Reading:
             their punctuation.
     """
     text = text.strip().replace("\u2019", "'")
+    if language == "en":
+        text = _CONTRACTED.sub(lambda found: f"{found[1]} {_FULL[found[2].lower()]}", text)
     words = _words(text)
     if not words or _BROKEN.search(text):
         return "open"
@@ -120,10 +133,13 @@ def read(text: str, language: str) -> Reading:
     if language != "en":
         return "closed" if _ASKED.search(text) else "told" if closed else "unclear"
     last = _last_sentence(text)
+    alone = last.strip() == text
+    last = _without_please(last)
     words = _words(last) or words
     asks = bool(_ASKED.search(text))
+    if closed and (finished := _finished(last, asks=asks)):
+        return finished
     reading = _english(words, has_comma="," in last, asks=asks)
-    alone = last.strip() == text
     if reading != "told":
         return reading
     if not closed or (not alone and len(words) == 1 and words[0] not in _ANSWERS):
@@ -145,10 +161,109 @@ def _last_sentence(text: str) -> str:
     while pieces:
         # "Mr. Dashwood" is no sentence's end, nor is a word that cannot stand last.
         before = _words(pieces[-1])
-        if len(before) > 1 and before[-1] not in _NEVER_LAST:
+        is_whole = len(before) > 1 or bool(_ANSWERS & set(before))
+        if is_whole and before[-1] not in _NEVER_LAST:
             break
         sentence = f"{pieces.pop()} {sentence}"
     return sentence
+
+
+def _without_please(sentence: str) -> str:
+    shorter = _PLEASE.sub("", sentence)
+    # "Sam, please." calls somebody, and what he is to do follows.
+    return shorter if len(_words(shorter)) > 1 else sentence
+
+
+def _without_leads(words: list[str]) -> list[str]:
+    while len(words) > 1 and words[0] in _LEADS:
+        words = words[1:]
+    return words
+
+
+def _finished(sentence: str, *, asks: bool) -> Literal["asked", "told"] | None:
+    """Whether the end belongs to what was said, though in general its last word wants more."""
+    words = _without_leads(_words(sentence))
+    if len(words) < 2:
+        return None
+    if asks and _ends_in_tag(words, sentence):
+        return "asked"
+    if _ends_in_like(words) or _ends_in_well(words, sentence) or _ends_in_particle(words):
+        return "asked" if asks and _is_question(words) else "told"
+    return _strands(words) if asks else None
+
+
+def _ends_in_tag(words: list[str], sentence: str) -> bool:
+    """Whether it is "it is cold, isn't it?" or "you don't know, do you?"; but "I don't know, is it?" has only begun."""
+    *clause, auxiliary, pronoun = words
+    if auxiliary not in _AUXILIARIES or pronoun not in _TAGGED or len(clause) < 2:
+        return False
+    if clause[0] in _QUESTIONS | _AUXILIARIES:
+        return False
+    if _english(clause, has_comma=False, asks=False) != "told":
+        return False
+    if auxiliary.endswith("n't"):
+        return True
+    subject = clause[0].split("'")[0]
+    denies = any(word.endswith("n't") or word in ("not", "never") for word in clause)
+    has_comma = bool(re.search(r",\s*\S+\s+\S+$", sentence))
+    return denies and has_comma and (subject == pronoun or subject not in _TAGGED)
+
+
+def _ends_in_like(words: list[str]) -> bool:
+    """Whether it is "what is the weather like?" and not "what I would like"."""
+    asked_for = {"what", "which", "who"}
+    embedded = bool(asked_for & set(words[1:-2]))
+    put_first = words[0] in asked_for and _is_question(words) and len(words) > 3
+    return words[-1] == "like" and (put_first or embedded)
+
+
+def _ends_in_well(words: list[str], sentence: str) -> bool:
+    """Whether it is "I don't feel well." and neither "it was, well" nor "as well" as something."""
+    if words[-1] != "well" or re.search(r",\s*well\W*$", sentence, re.IGNORECASE):
+        return False
+    before = words[-2]
+    if len(words) == 2:
+        return before.endswith(("'m", "'re"))
+    return before not in _JOINING | _set("as i we they he she")
+
+
+def _ends_in_particle(words: list[str]) -> bool:
+    """Whether it is "turn the lights on" and not "turn on" something."""
+    last, before, earlier = words[-1], words[-2], words[:-2]
+    if last == "over" and before in _BEING:
+        return True
+    if (before, last) in _PARTICLES_ALONE and earlier in ([], ["please"]):
+        return True
+    # "Put the light on"; but "put milk on" the list.
+    if last == "on" and before in _SWITCHED and _PLACING & set(earlier):
+        return True
+    # "Turn the lights on"; but "turn left on" a street, "let me know in" a minute.
+    has_object = before not in _ARTICLES | _DIRECTIONS | _VERBAL
+    return has_object and bool(_PARTICLES.get(last, frozenset()) & set(earlier))
+
+
+def _strands(words: list[str]) -> Literal["asked", "told"] | None:
+    """Whether a question's last preposition has its object before it, or needs none.
+
+    Where it may still go on, "Is the doctor in" the house, the answer waits as for a statement.
+    """
+    first, second, last = words[0], words[1], words[-1]
+    named = words[2:-1]
+    if words == ["who", "is", "there"] or (first == "what" and words[-2:] == ["up", "to"]):
+        return "asked"
+    if first in _BEING and last in ("in", "on", "over"):
+        return "told" if second in _ARTICLES | _PRONOUNS and len(words) <= 5 else None
+    if first not in _QUESTIONS or len(named) < 2:
+        return None
+    if second in _AUXILIARIES and named[0] in _POINTING:
+        return "asked" if last in ("about", "for", "from", "by") else None
+    if second in _AUXILIARIES and last == "about":
+        return "told" if named[0] in _ARTICLES and len(named) == 2 else None
+    # "What channel is the game on?"; but "what time is the train from".
+    names_object = first in ("what", "which") and second not in _AUXILIARIES | {"time"}
+    has_subject = named[0] in _AUXILIARIES and named[1] in _ARTICLES | _POINTING and len(named) > 2
+    is_stranded = last in ("in", "on", "from", "for", "with", "about")
+    return "told" if names_object and has_subject and is_stranded else None
 
 
 def _english(
@@ -176,8 +291,7 @@ def _english(
 
 def _is_question(words: list[str]) -> bool:
     """Whether it is one, rather than "what your country can do for you"."""
-    while len(words) > 1 and words[0] in _LEADS:
-        words = words[1:]
+    words = _without_leads(words)
     second = words[1] if len(words) > 1 else ""
     return words[0] in _AUXILIARIES or (
         words[0] in _QUESTIONS | _PREPOSITIONS and second not in _ARTICLES | _PRONOUNS
