@@ -193,7 +193,7 @@ def _finished(sentence: str, *, asks: bool) -> Literal["asked", "told"] | None:
 
 
 def _ends_in_tag(words: list[str], sentence: str) -> bool:
-    """Whether it is "it is cold, isn't it?" or "you don't know, do you?"; but "I don't know, is it?" has only begun."""
+    """Whether it is "you don't know, do you?" and not "I don't know, is it?"."""
     *clause, auxiliary, pronoun = words
     if auxiliary not in _AUXILIARIES or pronoun not in _TAGGED or len(clause) < 2:
         return False
