@@ -9,15 +9,20 @@ from collections.abc import Callable
 
 from livekit.agents.tokenize import SentenceStream, SentenceTokenizer, TokenData, blingfire
 
+from appliance.sentences import CLOSING, ENDS, FULL_ENDS, FULL_PAUSES, PAUSES, letters
+
 # About a second of speech: shorter, and the sound runs dry before the next sentence is made.
 _LEAST_CLAUSE = 16
-# Speech has about this many characters a second, a sentence about that many in all.
+# Speech has about this many letters a second, a sentence about that many in all.
 _SPOKEN_PER_S = 15.0
 _SENTENCE = 50
 _LEAST_SENTENCE = 10
-_CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[\u2013\u2014](?=\s)")
+_CLAUSE_END = re.compile(rf"[{PAUSES}](?=\s)|[{FULL_PAUSES}]|\s[\u2013\u2014](?=\s)")
 # A dot after a digit or a single capital may be "3.5" or "J. S. Bach"; wait for what follows.
-_SENTENCE_END = re.compile(r"(?<![0-9])(?<!\b[A-Z])[.!?\u2026]+[\"')\u201d]*(?=\s|$)|[.!?](?=\s)")
+_SENTENCE_END = re.compile(
+    rf"(?<![0-9])(?<!\b[A-Z])[{ENDS}]+[{CLOSING}]*(?=\s|$)|[{ENDS}](?=\s)"
+    rf"|[{FULL_ENDS}]+[{CLOSING}]*"
+)
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|No|e\.g|i\.e)\.$", re.IGNORECASE)
 
 
@@ -26,7 +31,7 @@ def first_clause_end(text: str, least: float = _LEAST_CLAUSE) -> int | None:
 
     Args:
         text: the model's first words.
-        least: characters that a clause must have which is not a whole sentence.
+        least: letters that a clause must have which is not a whole sentence.
     """
     for found in sorted(
         [*_SENTENCE_END.finditer(text), *_CLAUSE_END.finditer(text)], key=lambda m: m.end()
@@ -34,18 +39,18 @@ def first_clause_end(text: str, least: float = _LEAST_CLAUSE) -> int | None:
         end = found.end()
         said = text[:end].strip()
         if found.re is _SENTENCE_END:
-            if len(said) >= _LEAST_SENTENCE and not _ABBREVIATION.search(said):
+            if letters(said) >= _LEAST_SENTENCE and not _ABBREVIATION.search(said):
                 return end
-        elif len(said) >= least:
+        elif letters(said) >= least:
             return end
     return None
 
 
 def least_clause(written: int, took_s: float) -> float:
-    """Characters a first clause must have, so that its sound lasts until the next sentence is there.
+    """Letters a first clause must have, so that its sound lasts until the next sentence is there.
 
     Args:
-        written: characters the model has written.
+        written: letters the model has written.
         took_s: how long it took from the first of them to the last, in seconds.
     """
     if not written or took_s <= 0:
@@ -91,9 +96,9 @@ class _ClauseStream(SentenceStream):
             return
         if self._began is None:
             # What comes with the first words took no time that is known.
-            self._began, self._before = self._clock(), len(text)
+            self._began, self._before = self._clock(), letters(text)
         self._head += text
-        least = least_clause(len(self._head) - self._before, self._clock() - self._began)
+        least = least_clause(letters(self._head) - self._before, self._clock() - self._began)
         end = first_clause_end(self._head, least)
         if end is None:
             return

@@ -6,10 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from appliance.sentences import CLOSING, ENDS, FULL_ENDS, FULL_PAUSES, PAUSES, UNSPACED
+
 # Letters of speech in a second; used only until a piece's sound is complete.
 _LETTERS_PER_S = 15.0
-_WORD = re.compile(r"\S+\s*")
-_ENDS_SENTENCE = re.compile(r"[.!?\u2026\u3002]+[\"')\]\u201d\u00bb]*\s*$")
+# A Chinese character or a kana counts as a word, with the signs that follow it.
+_WORD = re.compile(rf"[{UNSPACED}][^\w\s]*\s*|[^\s{UNSPACED}]+\s*")
+_ENDS_SENTENCE = re.compile(rf"[{ENDS}{FULL_ENDS}]+[{CLOSING}]*\s*$")
+_PAUSES = re.compile(rf"[{PAUSES}{FULL_PAUSES}\u2013\u2014][{CLOSING}]*\s*$")
 # Pauses and gaps in the length of a letter.
 _GAP = 1.0
 _COMMA = 3.0
@@ -85,8 +89,5 @@ def _letters(word: str) -> float:
 
 
 def _weight(word: str) -> float:
-    bare = word.rstrip().rstrip("\"')]\u201d\u00bb")
-    pause = _STOP if bare.endswith((".", "!", "?", "\u2026")) else 0.0
-    if bare.endswith((",", ";", ":", "\u2014", "\u2013")):
-        pause = _COMMA
+    pause = _STOP if _ENDS_SENTENCE.search(word) else _COMMA if _PAUSES.search(word) else 0.0
     return _letters(word) + _GAP + pause

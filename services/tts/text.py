@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from appliance.sentences import CLOSING, ENDS, FULL_ENDS, FULL_PAUSES, PAUSES
+
 # Phonemes and durations of a piece are found in one go; a stop is not seen meanwhile.
 LONGEST_PIECE = 300
 
@@ -15,8 +17,12 @@ _SILENT = re.compile(
     "|[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002190-\U000021ff\U00002b00-\U00002bff]"
     "|[\U0000200d\U000020e3\U0000fe00-\U0000fe0f\U000e0000-\U000e007f]"
 )
-_SENTENCE = re.compile(r"(?<=[.!?…\u3002\uff01\uff1f])\s+")
-_BREAKS = (re.compile(r"[,;:\u2013\u2014]\s"), re.compile(r"\s"))
+# A look behind has one length, so the quote after a full-width end is a case of its own.
+_SENTENCE = re.compile(
+    rf"(?<=[{ENDS}])\s+"
+    rf"|(?:(?<=[{FULL_ENDS}])|(?<=[{FULL_ENDS}][{CLOSING}]))(?![{FULL_ENDS}{CLOSING}])\s*"
+)
+_BREAKS = (re.compile(rf"[{PAUSES}\u2013\u2014]\s|[{FULL_PAUSES}]"), re.compile(r"\s"))
 
 
 def speakable(text: str) -> str:

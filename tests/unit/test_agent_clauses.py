@@ -16,6 +16,14 @@ pytestmark = pytest.mark.unit
         ("As far as I know, it is", "As far as I know,"),
         ("It is hot today. And", "It is hot today."),
         ("Really, it is not so. And", "Really, it is not so."),
+        ("今天天气很好。我们", "今天天气很好。"),
+        ("他说：“今天天气很好！”然后", "他说：“今天天气很好！”"),
+        ("这个城市有很长的历史，它", "这个城市有很长的历史，"),
+        ("今日はいい天気です。公園", "今日はいい天気です。"),
+        ("この町には長い歴史があり、川", "この町には長い歴史があり、"),
+        ("आज मौसम बहुत अच्छा है।", "आज मौसम बहुत अच्छा है।"),
+        ("क्या आप आज आएंगे? हम", "क्या आप आज आएंगे?"),
+        ("هل ستأتي اليوم؟", "هل ستأتي اليوم؟"),
     ],
 )
 def test_the_first_clause_ends_at_the_first_sign_with_enough_before_it(
@@ -35,6 +43,8 @@ def test_the_first_clause_ends_at_the_first_sign_with_enough_before_it(
         "The number pi is about 3.",
         "It was written by J.",
         "I spoke with Dr.",
+        "好的。",
+        "是的，我",
     ],
 )
 def test_too_little_or_undecided_text_waits(text: str) -> None:
@@ -65,6 +75,24 @@ async def test_nothing_is_lost_between_clause_and_sentences() -> None:
     pieces = await spoken(words)
     assert pieces[0] == "As far as I know,"
     assert " ".join(pieces) == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [
+        ("今天天气很好。我们去公园吧！", "今天天气很好。"),
+        ("今日はいい天気です。公園に行きましょう。", "今日はいい天気です。"),
+        ("आज मौसम अच्छा है। हम पार्क जाएंगे।", "आज मौसम अच्छा है।"),
+    ],
+)
+async def test_the_first_sentence_is_given_out_while_the_next_is_written(
+    answer: str, first: str
+) -> None:
+    stream = ClauseTokenizer(lambda: 0.0).stream()
+    for sign in answer[: len(first) + 3]:
+        stream.push_text(sign)
+    assert (await anext(stream)).token == first
+    await stream.aclose()
 
 
 async def test_a_short_answer_is_spoken_when_the_model_ends() -> None:

@@ -64,3 +64,27 @@ def test_an_end_that_is_not_made_yet_is_not_known() -> None:
     assert sentence_end_after(ANSWER, 4.2, None) is None
     assert sentence_end_after(ANSWER, 4.2, 5.5) == 5.5
     assert sentence_end_after([], 0.0, None) is None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["今天天气很好，我们走吧。", "今日はいい天気です！」", "आज मौसम अच्छा है।", "ماذا؟"],
+)
+def test_sentences_end_in_every_script(sentence: str) -> None:
+    pieces = [Piece("Well, ", 0.0, 1.0), Piece(sentence, 1.0, 2.0), Piece("Next.", 2.0, 3.0)]
+    assert sentence_end_after(pieces, 0.2, 3.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        ("今天天气很好我们去公园走走", "今天天气很好"),
+        ("今日はいい天気なので公園に行く", "今日はいい天気"),
+        ("आज मौसम अच्छा और साफ", "आज मौसम"),
+    ],
+)
+def test_half_of_the_sound_is_about_half_of_the_words(text: str, half: str) -> None:
+    heard = heard_of([Piece(text, 0.0, 2.0)], 1.0)
+    assert heard is not None
+    assert heard.startswith(half)
+    assert len(heard) <= len(text) * 2 // 3

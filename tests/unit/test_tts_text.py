@@ -31,6 +31,25 @@ def test_sentences_are_pieces() -> None:
     assert list(pieces("")) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("今天很好。“真的吗？！”是的；走吧", ["今天很好。", "“真的吗？！”", "是的；", "走吧"]),
+        ("いい天気です。「本当？」はい。", ["いい天気です。", "「本当？」", "はい。"]),
+        ("मौसम अच्छा है। चलें? हाँ।", ["मौसम अच्छा है।", "चलें?", "हाँ।"]),
+        ("هل ستأتي؟ نعم.", ["هل ستأتي؟", "نعم."]),
+    ],
+)
+def test_sentences_of_other_scripts_are_pieces(text: str, sentences: list[str]) -> None:
+    assert list(pieces(text)) == sentences
+
+
+def test_a_long_chinese_sentence_breaks_at_a_comma() -> None:
+    parts = list(pieces("这个城市有很长的历史，" * 60))
+    assert len(parts) > 1
+    assert {part[-1] for part in parts} == {"，"}
+
+
 @pytest.mark.parametrize("word", ["word ", "word, ", "a"])
 def test_no_piece_is_endless_and_no_word_is_lost(word: str) -> None:
     text = (word * 1000).strip()
