@@ -132,6 +132,15 @@ def shake_hands(settings: Settings, name: str, to: str) -> None:
         pass
 
 
+def shakes_hands(settings: Settings, name: str) -> bool:
+    """Whether a client that trusts the box is shown a certificate for this name."""
+    try:
+        shake_hands(settings, name, reached_at(name))
+    except (ssl.SSLError, ConnectionError):
+        return False
+    return True
+
+
 def ask(settings: Settings, path: str, method: str = "GET", **given: Any) -> httpx.Response:
     """Over https, as another machine."""
     url = f"https://{HERE}:{settings.front.https_port}{path}"
@@ -153,8 +162,10 @@ def test_who_trusts_the_box_gets_in_and_nobody_else(settings: Settings) -> None:
 
 @pytest.mark.usefixtures("fronts")
 def test_every_name_of_the_box_has_its_certificate(settings: Settings) -> None:
-    for name in lan_names(settings):
-        shake_hands(settings, name, reached_at(name))
+    # Until a name's own certificate is made, an address is answered with another's. Each of the two
+    # front doors makes its own, and the kernel chooses which of them is asked.
+    names = lan_names(settings) * 12
+    until(lambda: all(shakes_hands(settings, name) for name in names), what="every name's own")
     with pytest.raises(ssl.SSLCertVerificationError, match=r"doesn't match|mismatch"):
         shake_hands(settings, "elsewhere.lan", HERE)
 
