@@ -49,7 +49,7 @@ def make_mind(
         settings: the box's.
         persona: who answers.
         session_id: the call.
-        rank: how soon the answer is needed that is asked for now.
+        rank: how soon the answer to the next request is needed.
         prefill: only read the prompt, so that it is known when the first question comes.
     """
     url = settings.llm.url

@@ -89,7 +89,7 @@ class PatientTransport(httpx2.AsyncBaseTransport):
     Args:
         inner: sends them.
         patience: knows of changes.
-        rank: how soon what is asked for now is needed.
+        rank: how soon the answer to the next request is needed.
     """
 
     def __init__(

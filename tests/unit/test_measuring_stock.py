@@ -58,7 +58,7 @@ from bench.stock.starting import _program
 async def measuring():
     async with _program(["sleep", "600"], Path(sys.argv[1])) as program:
         print(program.pid, flush=True)
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
 
 run_until_told(measuring())
 """
