@@ -83,6 +83,7 @@ class FakeLlm:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[CIMultiDictProxy[str]] = []
         self.breaks_after: int | None = None
+        self.gone: list[str] = []
         self.go = asyncio.Event()
         self.go.set()
 
@@ -91,7 +92,11 @@ class FakeLlm:
         self.headers.append(request.headers)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        await self.go.wait()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.gone.append(request.headers["X-Earshot-Priority"])
+            raise
         for number, word in enumerate(self.words):
             if number == self.breaks_after:
                 assert request.transport is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from livekit import rtc
@@ -45,7 +46,12 @@ class Company:
         if linked is not None and linked.identity != participant.identity:
             return
         others = filter(is_caller, self._room.remote_participants)
-        self._listen_to(next(others, ""))
+        other = next(others, "")
+        if not other and is_caller(participant.identity):
+            # What nobody hears was not said: the history must not hold it.
+            with contextlib.suppress(RuntimeError):  # the session closes
+                self._session.interrupt()
+        self._listen_to(other)
 
     def _listen_to(self, identity: str) -> None:
         if identity and is_caller(identity):

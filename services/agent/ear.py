@@ -44,6 +44,8 @@ class EarEvents:
     on_transcript: Callable[[], None] = field(default=lambda: None)
     on_unheard: Callable[[float], None] = field(default=lambda _voiced_s: None)
     on_partial: Callable[[str], None] = field(default=lambda _words: None)
+    on_voice: Callable[[], None] = field(default=lambda: None)
+    """The caller has begun to speak, or speaks on after a pause; no click is that long."""
     speculation: Speculation = field(default_factory=lambda: Speculation("en"))
 
 

@@ -63,9 +63,13 @@ class Speaker(Agent):
         tools: list[llm.Tool],
         model_settings: ModelSettings,
     ) -> Words:
-        """Ask the model; "one moment" is its first sentence if it takes long to begin."""
+        """Ask the model; "one moment" is its first sentence if it takes long to begin.
+
+        The framework asks in every pause. An answer that is probably in vain waits for the turn's end.
+        """
+        attempt = self._turns.begin_attempt(_last_words(chat_ctx))
+        await attempt.may_begin()
         self._on_attempt()
-        attempt = self._turns.begin_attempt()
         await self._turns.written()
         shown = fit(chat_ctx, self._budget_tokens, frozenset(self._turns.hidden))
         words = Agent.default.llm_node(self, shown, tools, model_settings)
@@ -122,6 +126,11 @@ async def _or_one_moment(
     finally:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
+
+
+def _last_words(talk: llm.ChatContext) -> str:
+    last = talk.items[-1] if talk.items else None
+    return last.text_content or "" if isinstance(last, llm.ChatMessage) else ""
 
 
 async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:

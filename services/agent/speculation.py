@@ -57,9 +57,7 @@ class Speculation:
 
     def may_answer(self, words: str) -> bool:
         """Whether an answer to these words is worth preparing before the pause is judged."""
-        worth = not self.is_pressed and read(words, self._language) != "open"
-        self.left_out += not worth
-        return worth
+        return not self.is_pressed and read(words, self._language) != "open"
 
     def begin(self, kind: Kind) -> None:
         """Something is done ahead of time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from livekit.agents import (
 )
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
+from appliance import logs
 from appliance.personas import Persona
 from appliance.settings import Settings
 from services.agent.clauses import ClauseTokenizer
@@ -30,6 +32,8 @@ from services.agent.turn_end import TurnEnd, make_judge
 from services.agent.turns import TurnLog
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
+
+log = logs.get(__name__)
 
 # The end of a noise is told when the ear knows that there are no words in it.
 _FALSE_ALARM_S = 0.3
@@ -73,7 +77,7 @@ class Talk:
             session_id: the call.
             detectors: this process's.
             turns: told of the moments.
-            on_unheard: told of the length, in seconds, of speech without a word.
+            on_unheard: told of the length, in seconds, of speech without a word to who waits for words.
         """
         voice = make_voice(settings, persona, session_id, turns)
         ear = Ear(
@@ -85,7 +89,6 @@ class Talk:
             events=EarEvents(
                 on_speech_end=turns.heard_speech_end,
                 on_transcript=turns.heard_transcript,
-                on_unheard=_forgetting(turns, on_unheard),
                 speculation=turns.speculation,
             ),
         )
@@ -98,6 +101,9 @@ class Talk:
             None if settings.llm.url else make_mind(settings, persona, session_id, prefill=True)
         )
         reading = ReadingAhead(reader, lambda: turn_end.words, turns.speculation)
+        voice_of_caller = _CallersVoice(turns, turn_end, on_unheard)
+        ear.events.on_unheard = voice_of_caller.unheard
+        ear.events.on_voice = voice_of_caller.goes_on
         ear.events.on_partial = lambda words: (
             # What the model is still saying is no part of the talk yet.
             None if turns.is_open else reading.understood(words)
@@ -123,6 +129,7 @@ class Talk:
             session_close_transcript_timeout=0.5,
         )
         turn_end.follow(session)
+        voice_of_caller.follow(session)
         ear.on("error", lambda _error: turns.forget_speech())
         raising = Raising.of(settings, session_id)
         turns.on_turn_over = raising.tell
@@ -175,14 +182,45 @@ def make_voice(settings: Settings, persona: Persona, session_id: str, turns: Tur
     )
 
 
-def _forgetting(turns: TurnLog, on_unheard: Callable[[float], None]) -> Callable[[float], None]:
-    def unheard(voiced_s: float) -> None:
+class _CallersVoice:
+    """What becomes of answers that the caller speaks into before they sound.
+
+    Args:
+        turns: the call's.
+        turn_end: knows the words of the turn that is not over yet.
+        on_unheard: told of the length, in seconds, of speech without a word that is the last for now.
+    """
+
+    def __init__(
+        self, turns: TurnLog, turn_end: TurnEnd, on_unheard: Callable[[float], None]
+    ) -> None:
+        self._turns = turns
+        self._turn_end = turn_end
+        self._on_unheard = on_unheard
+        self._session: AgentSession[None] | None = None
+
+    def follow(self, session: AgentSession[None]) -> None:
+        """The talk is put together."""
+        self._session = session
+
+    def goes_on(self) -> None:
+        """The caller speaks: an answer that was begun in the pause before is in vain."""
+        # The framework would let it run until the next words are final.
+        if self._turns.give_up_attempt() and self._session and not self._session.current_speech:
+            with contextlib.suppress(RuntimeError):  # the session closes
+                self._session.interrupt()
+
+    def unheard(self, voiced_s: float) -> None:
+        """It was a noise."""
         # Without voice it was the last silence of a long speech, and that one has words.
         if voiced_s:
-            turns.forget_speech()
-        on_unheard(voiced_s)
-
-    return unheard
+            self._turns.forget_speech()
+        if voiced_s and self._session and self._turns.answer_anew():
+            log.info("answered_anew", voiced_s=round(voiced_s, 2))
+            with contextlib.suppress(RuntimeError):  # the session closes
+                self._session.generate_reply()
+        elif not self._turn_end.words:
+            self._on_unheard(voiced_s)
 
 
 def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHandlingOptions:
@@ -196,12 +234,11 @@ def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHa
             "resume_false_interruption": persona.barge_in == "resume",
             "false_interruption_timeout": _FALSE_ALARM_S,
         },
-        # What is worth beginning early the ear decides, pause by pause.
         preemptive_generation={
             "enabled": True,
             "preemptive_tts": True,
-            # In one turn: what is begun in vain still keeps a processor busy.
-            "max_retries": 4,
+            # How many are begun in a turn the turns decide: those that are held cost nothing.
+            "max_retries": 1_000_000,
             "max_speech_duration": 60.0,
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable
@@ -31,6 +32,8 @@ STAGES = ("transcript", "end_of_turn", "first_token", "first_clause", "first_sou
 # The store is asked within milliseconds; a caller does not wait for one that is stuck.
 _WRITTEN_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# In one turn: what is begun in vain still keeps a processor busy.
+_MOST_EARLY = 4
 
 
 @dataclass
@@ -39,10 +42,23 @@ class Attempt:
 
     first_token: float | None = None
     first_clause: float | None = None
-    taken: bool = False
+    held: bool = False
+    """Whether the model is not to be asked before the turn is over."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the turn is over, and this is its answer."""
     stalled: bool = False
     excused_until: float | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def taken(self) -> bool:
+        """Whether it became the answer."""
+        return self.over.is_set()
+
+    async def may_begin(self) -> None:
+        """Return at once, or at its turn's end if it is held."""
+        if self.held:
+            await self.over.wait()
 
     def stall(self) -> None:
         """The model is slow: the first thing heard will be an excuse."""
@@ -67,11 +83,18 @@ class OpenTurn:
     agent_text: str = ""
     apology: str = ""
     interrupted: bool = False
+    silenced: bool = False
     speech_end: float | None = None
     transcript: float | None = None
     end_of_turn: float | None = None
     first_sound: float | None = None
     attempt: Attempt = field(default_factory=Attempt)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the caller asked and has heard nothing yet."""
+        heard = self.agent_text or self.apology or self.first_sound is not None
+        return self.user_text is not None and not heard
 
     def at(self) -> dict[str, float | None]:
         """The stages' moments."""
@@ -115,6 +138,7 @@ class TurnLog:
     ) -> None:
         self.speculation = speculation
         self._ahead: Attempt | None = None
+        self._begun_early = 0
         self._ledger = Ledger(store, session_id, publish)
         self._host = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._speech_end: float | None = None
@@ -143,6 +167,13 @@ class TurnLog:
         """Whether an answer is owed or being spoken."""
         return self._open is not None
 
+    def answer_anew(self) -> bool:
+        """It was no word that silenced an answer before it sounded; whether one is owed again."""
+        if self._open is None or not self._open.silenced:
+            return False
+        self._open.silenced = False
+        return True
+
     def heard_speech_end(self, moment: float) -> None:
         """The caller fell silent; ``moment`` is the last voiced sample's."""
         self._speech_end = moment
@@ -155,16 +186,28 @@ class TurnLog:
         """The latest speech was a noise, or was passed over: no turn is timed from it."""
         self._speech_end, self._transcript = self._told
 
-    def begin_attempt(self) -> Attempt:
-        """The language model is being asked."""
+    def begin_attempt(self, words: str) -> Attempt:
+        """The language model is about to be asked for the answer to ``words``."""
         self._attempt = Attempt()
-        if self._open is not None and self._open.first_sound is None:
-            self._open.attempt = self._attempt
-            self._attempt.taken = True
-        else:
+        turn = self._open
+        if turn is not None and turn.first_sound is None and not turn.silenced:
+            turn.attempt = self._attempt
+            self._attempt.over.set()
+        elif self._begun_early < _MOST_EARLY and self.speculation.may_answer(words):
+            self._begun_early += 1
             self._ahead = self._attempt
             self.speculation.begin("reply")
+        else:
+            self._attempt.held = True
+            self.speculation.left_out += 1
         return self._attempt
+
+    def give_up_attempt(self) -> bool:
+        """The caller speaks on; whether an answer was begun to what was said so far."""
+        if self._attempt is not self._ahead or self._attempt.taken:
+            return False
+        self._attempt, self._ahead = Attempt(), None
+        return True
 
     @property
     def rank(self) -> Rank:
@@ -222,7 +265,8 @@ class TurnLog:
                 self._finish()
             # The request made ahead of time, in the pause; or one that is still to come.
             attempt = Attempt() if self._attempt.taken else self._attempt
-            attempt.taken = True
+            attempt.over.set()
+            self._begun_early = 0
             if attempt is self._ahead:
                 self.speculation.use("reply")
                 self.on_turn_over(attempt.id)
@@ -259,9 +303,15 @@ class TurnLog:
 
     def _on_done(self, handle: SpeechHandle) -> None:
         # A reply begun ahead of time and given up was never scheduled: no turn is its own.
-        if handle.scheduled and self._open is not None:
-            self._open.interrupted = self._open.interrupted or handle.interrupted
-            self._finish()
+        turn = self._open
+        if not handle.scheduled or turn is None:
+            return
+        if handle.interrupted and turn.is_unanswered:
+            # A cough does it as well as a word: which of them it was, the ear says in a moment.
+            turn.silenced = True
+            return
+        turn.interrupted = turn.interrupted or handle.interrupted
+        self._finish()
 
     def _begin(self, turn: OpenTurn) -> None:
         number = self._count

@@ -23,6 +23,8 @@ RATE_HZ = 16000
 _WINDOW_S = 0.032
 # Below this a window of running speech is silence; the detector's own rule.
 _VOICED = 0.35
+# Shorter than any syllable that goes on with a sentence, longer than a click.
+_VOICE_S = 0.19
 # Whisper hears 30 s at once.
 _LONGEST_S = 28.0
 _PARTIAL_EVERY_S = 0.7
@@ -69,6 +71,7 @@ class Utterance:
         # The rest of a stretch may be nothing but its last silence, in which models hear words.
         self.voiced_s = 0.0 if goes_on else math.inf
         self._tell = tell
+        self._run_s = 0.0
         self._pcm = bytearray()
         self._guess: asyncio.Task[Heard | None] | None = None
         self._partial: asyncio.Task[None] | None = None
@@ -91,8 +94,10 @@ class Utterance:
         if event.probability > _VOICED:
             self.voiced_s += _WINDOW_S
             self._drop_guess()
+            self._count_voice()
             self._ask_partial()
             return
+        self._run_s = 0.0
         # A partial would take the service from the guess that is about to be asked for.
         self._drop_partial()
         silence_s = event.raw_accumulated_silence + _WINDOW_S
@@ -140,6 +145,11 @@ class Utterance:
             else:
                 self._understood(heard)
         return heard
+
+    def _count_voice(self) -> None:
+        before, self._run_s = self._run_s, self._run_s + _WINDOW_S
+        if before < _VOICE_S <= self._run_s:
+            self._ear.events.on_voice()
 
     def _ask_partial(self) -> None:
         if self._partial is not None or time.monotonic() < self._next_partial:

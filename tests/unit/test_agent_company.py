@@ -59,6 +59,17 @@ def test_when_the_caller_leaves_the_next_one_is_heard() -> None:
     assert talk.listens_to == "ann"
     talk.leave("ann")
     assert talk.listens_to == "ben"
+    assert talk.said == []
+
+
+def test_nothing_is_said_to_an_empty_room() -> None:
+    talk = Talk("ann", "agent-2")
+    talk.listen_to("ann")
+    talk.leave("ann")
+    assert talk.said == ["hush"]
+    talk.listen_to("")
+    talk.leave("agent-2")
+    assert talk.said == ["hush"]
 
 
 def test_somebody_new_is_heard_when_nobody_else_is() -> None:

@@ -55,7 +55,7 @@ async def test_an_answer_begun_early_is_live_when_its_turn_is_over(stage: Stage)
 
 
 async def test_the_voice_speaks_as_urgently_as_its_answer_is_needed(stage: Stage) -> None:
-    stage.turns.begin_attempt()
+    stage.turns.begin_attempt("What is the capital of Italy?")
     rank = stage.turns.rank
     async with stage.talk.voice.synthesize("The capital is Rome.") as speech:
         assert [audio async for audio in speech]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -67,7 +68,7 @@ async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
 async def test_a_spoken_turn_is_timed_written_and_told(talk: Talk) -> None:
     talk.log.heard_speech_end(time.monotonic())
     talk.log.heard_transcript()
-    attempt = talk.log.begin_attempt()
+    attempt = talk.log.begin_attempt("What is the capital of Italy?")
     reply = talk.reply()
     talk.item("user", "What is the capital of Italy?")
     attempt.token()
@@ -111,6 +112,77 @@ async def test_an_answer_that_never_sounded_ends_its_turn(talk: Talk) -> None:
     assert talk.stored()[0].agent_text == ""
 
 
+async def test_an_answer_silenced_before_it_sounded_is_still_owed(talk: Talk) -> None:
+    assert not talk.log.answer_anew(), "nothing was asked"
+    reply = talk.reply()
+    talk.item("user", "What is the capital of Italy?")
+    reply.interrupted = True
+    reply.finish()
+    assert talk.log.is_open
+    assert talk.log.answer_anew(), "it was a cough"
+    assert not talk.log.answer_anew(), "it is being answered"
+    talk.log.begin_attempt("What is the capital of Italy?").token()
+    assert talk.log.rank.priority == "live"
+    again = talk.reply()
+    talk.sound()
+    talk.item("assistant", "Rome.")
+    again.finish()
+    await talk.log.aclose()
+    (turn,) = talk.stored()
+    assert (turn.agent_text, turn.interrupted) == ("Rome.", False)
+
+
+async def test_words_that_silence_an_answer_are_a_turn_of_their_own(talk: Talk) -> None:
+    reply = talk.reply()
+    talk.item("user", "What is the capital of Italy?")
+    reply.interrupted = True
+    reply.finish()
+    talk.log.begin_attempt("No, of France.").token()
+    assert talk.log.rank.priority == "preemptive"
+    talk.item("user", "No, of France.")
+    assert not talk.log.answer_anew()
+    await talk.log.aclose()
+    first, second = talk.stored()
+    assert (first.agent_text, first.interrupted) == ("", True)
+    assert second.user_text == "No, of France."
+
+
+async def test_an_answer_that_is_probably_in_vain_waits_for_its_turns_end(talk: Talk) -> None:
+    held = talk.log.begin_attempt("What is the capital of")
+    waiting = asyncio.create_task(held.may_begin())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    talk.item("user", "What is the capital of")
+    await asyncio.wait_for(waiting, 30)
+    assert talk.log.rank.priority == "live"
+    spent = talk.log.speculation
+    assert (spent.begun["reply"], spent.left_out) == (0, 1)
+    await talk.log.aclose()
+
+
+async def test_four_answers_are_begun_early_in_a_turn(talk: Talk) -> None:
+    asked = "What is the capital of Italy?"
+    assert [talk.log.begin_attempt(asked).held for _ in range(6)] == [False] * 4 + [True] * 2
+    talk.item("user", asked)
+    talk.sound()
+    assert not talk.log.begin_attempt("And of France?").held
+    await talk.log.aclose()
+
+
+async def test_an_answer_to_half_a_sentence_is_given_up_when_the_caller_goes_on(talk: Talk) -> None:
+    assert not talk.log.give_up_attempt()
+    over = list[str]()
+    talk.log.on_turn_over = over.append
+    talk.log.begin_attempt("What is the capital of Italy?").token()
+    assert talk.log.give_up_attempt()
+    assert not talk.log.give_up_attempt()
+    talk.item("user", "What is the capital of Italy? And of France?")
+    assert talk.log.speculation.used["reply"] == 0
+    assert over == []
+    assert not talk.log.give_up_attempt(), "it is the answer now"
+    await talk.log.aclose()
+
+
 async def test_a_reply_given_up_before_the_turn_ended_is_nobodys(talk: Talk) -> None:
     early = talk.reply()
     early.scheduled = False
@@ -134,7 +206,7 @@ async def test_the_greeting_is_a_turn_that_the_model_is_not_shown(talk: Talk) ->
 async def test_a_typed_turn_has_no_times(talk: Talk) -> None:
     reply = talk.reply()
     talk.item("user", "typed")
-    talk.log.begin_attempt().token()
+    talk.log.begin_attempt("What is the capital of Italy?").token()
     talk.sound()
     reply.finish()
     await talk.log.aclose()
@@ -144,11 +216,11 @@ async def test_a_typed_turn_has_no_times(talk: Talk) -> None:
 
 async def test_a_request_made_for_the_next_turn_does_not_retime_this_one(talk: Talk) -> None:
     talk.log.heard_speech_end(time.monotonic())
-    first = talk.log.begin_attempt()
+    first = talk.log.begin_attempt("What is the capital of Italy?")
     first.token()
     talk.item("user", "One.")
     talk.sound()
-    second = talk.log.begin_attempt()
+    second = talk.log.begin_attempt("What is the capital of Italy?")
     second.token()
     talk.log.sent_to_voice()
     await talk.log.aclose()
@@ -192,7 +264,7 @@ async def test_an_excuse_is_no_first_sound(talk: Talk) -> None:
     talk.log.heard_speech_end(time.monotonic())
     reply = talk.reply()
     talk.item("user", "Hello?")
-    talk.log.begin_attempt().stall()
+    talk.log.begin_attempt("What is the capital of Italy?").stall()
     talk.sound()
     talk.log.answer_sounds()
     reply.finish()
@@ -211,8 +283,8 @@ def test_stages_are_counted_from_the_last_voiced_sample() -> None:
 
 
 async def test_an_answer_begun_early_is_counted_as_used_or_in_vain(talk: Talk) -> None:
-    talk.log.begin_attempt()
-    talk.log.begin_attempt()
+    talk.log.begin_attempt("What is the capital of Italy?")
+    talk.log.begin_attempt("What is the capital of Italy?")
     talk.item("user", "What is the capital of Italy?")
     reply = talk.reply()
     spent = talk.log.speculation
@@ -221,7 +293,7 @@ async def test_an_answer_begun_early_is_counted_as_used_or_in_vain(talk: Talk) -
     reply.finish()
     # An answer that is begun after the turn's end is not early.
     talk.item("user", "And of France?")
-    talk.log.begin_attempt()
+    talk.log.begin_attempt("What is the capital of Italy?")
     talk.reply().finish()
     await talk.log.aclose()
     assert (spent.begun["reply"], spent.used["reply"]) == (2, 1)
@@ -231,9 +303,9 @@ async def test_an_answer_begun_early_is_needed_from_its_turns_end_on(talk: Talk)
     over = list[str]()
     talk.log.on_turn_over = over.append
     assert talk.log.rank.priority == "live", "the greeting is no answer"
-    talk.log.begin_attempt()
+    talk.log.begin_attempt("What is the capital of Italy?")
     given_up = talk.log.rank
-    talk.log.begin_attempt()
+    talk.log.begin_attempt("What is the capital of Italy?")
     kept = talk.log.rank
     assert given_up.priority == kept.priority == "preemptive"
     assert len({given_up.attempt, kept.attempt, ""}) == 3
@@ -242,7 +314,7 @@ async def test_an_answer_begun_early_is_needed_from_its_turns_end_on(talk: Talk)
     assert talk.log.rank.priority == "live"
     talk.reply().finish()
     talk.item("user", "And of France?")
-    talk.log.begin_attempt()
+    talk.log.begin_attempt("What is the capital of Italy?")
     assert talk.log.rank.priority == "live", "its turn is over already"
     await talk.log.aclose()
     assert over == [kept.attempt]

@@ -1,0 +1,118 @@
+"""A caller who goes on, coughs or hums while an answer is prepared."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from services.agent.speculation import Speculation
+from tests.agent_fakes import WAIT_S, until
+from tests.agent_stage import Stage, next_told
+
+pytestmark = pytest.mark.unit
+
+# Longer than any test: the turn is not over while the caller is quiet.
+_NEVER_OVER_S = 600.0
+
+
+class Listened:
+    """A stage whose caller is heard by hand."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.stage = Stage(tmp_path)
+        self.wait_s = 0.3
+        self.finals = 0
+
+    async def speak(self, until_true: Callable[[], object]) -> None:
+        """The caller says something, and is quiet until it is so."""
+        speaking = asyncio.create_task(self.stage.mouth.speak())
+        try:
+            await until(until_true)
+        finally:
+            speaking.cancel()
+
+
+@pytest.fixture
+async def listened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listened]:
+    made = Listened(tmp_path)
+    monkeypatch.setattr(
+        "services.agent.talk.make_judge", lambda _delays: lambda _evidence: made.wait_s
+    )
+    async with AsyncExitStack() as stack:
+        await made.stage.start(stack)
+
+        def heard(event: object) -> None:
+            made.finals += getattr(event, "is_final", False)
+
+        made.stage.talk.session.on("user_input_transcribed", heard)
+        yield made
+        await made.stage.stop()
+
+
+async def test_an_answer_ends_when_the_caller_goes_on(listened: Listened) -> None:
+    stage = listened.stage
+    listened.wait_s = _NEVER_OVER_S
+    stage.llm.go.clear()
+    asked = stage.llm.headers
+    await listened.speak(
+        lambda: listened.finals and [a for a in asked if a["X-Earshot-Priority"] == "preemptive"]
+    )
+    pauses = stage.stt.asked.count("speculative")
+    await listened.speak(lambda: "preemptive" in stage.llm.gone)
+    # The next pause would end it, too, but that is a whole sentence later.
+    assert stage.stt.asked.count("speculative") == pauses
+
+
+@pytest.mark.parametrize("why", ["words", "pressure"])
+async def test_an_answer_in_vain_is_not_begun_before_the_turn_is_over(
+    listened: Listened, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    stage = listened.stage
+    if why == "words":
+        stage.stt.text = "What is the capital of"
+    else:
+        monkeypatch.setattr(Speculation, "is_pressed", True)
+    over: list[bool] = []
+
+    async def written() -> None:
+        over.append(stage.turns.is_open)
+
+    monkeypatch.setattr(stage.turns, "written", written)
+    await listened.speak(lambda: not stage.told.empty())
+    await next_told(stage, "appliance.turn")
+    assert over == [True]
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert turn.agent_text == "The capital is Rome."
+
+
+async def test_a_cough_before_the_answer_sounds_loses_nothing(listened: Listened) -> None:
+    stage = listened.stage
+    stage.llm.go.clear()
+    await listened.speak(lambda: stage.turns.is_open)
+    stage.stt.text = ""
+    asked = len(stage.llm.bodies)
+    await listened.speak(lambda: len(stage.llm.bodies) > asked)
+    stage.llm.go.set()
+    await listened.speak(lambda: not stage.told.empty())
+    await next_told(stage, "appliance.turn")
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert turn.user_text == "What is the capital of Italy?"
+    assert (turn.agent_text, turn.interrupted) == ("The capital is Rome.", False)
+    assert [m["role"] for m in stage.llm.bodies[-1]["messages"]] == ["system", "user"]
+    assert stage.unheard == []
+
+
+async def test_a_hum_in_an_unfinished_turn_is_not_told(listened: Listened) -> None:
+    stage = listened.stage
+    listened.wait_s = _NEVER_OVER_S
+    await listened.speak(lambda: listened.finals)
+    stage.stt.text = ""
+    await listened.speak(lambda: not stage.talk.ear.settled.is_set())
+    quiet = asyncio.create_task(stage.mouth.speak())
+    await asyncio.wait_for(stage.talk.ear.settled.wait(), WAIT_S)
+    quiet.cancel()
+    assert stage.unheard == []
