@@ -6,11 +6,14 @@
 #   --models   folders and files to take instead of made ones: *.gguf, and Whispers in CTranslate2's format
 #   --tiny     tiny models and a few rounds, on the processor: that the script itself works
 #   bench/gpu.sh --pack FOLDER VERSION   on a machine with a network, beforehand: the wheels for a Python
-#              VERSION (3.12) there, without llama.cpp, which scripts/setup or scripts/image compiles
+#              VERSION (3.12) there, CUDA's libraries among them (the other side needs the driver alone),
+#              without llama.cpp, which scripts/setup or scripts/image compiles
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
+# shellcheck source=scripts/cuda.sh
+. scripts/cuda.sh
 
 # What the two benches import beside llama.cpp; small, but for the first.
 PACKED=(ctranslate2 pyyaml numpy structlog pydantic pydantic-core pydantic-settings annotated-types
@@ -23,6 +26,8 @@ pack() { # folder, Python's version
   [ ! -x .venv/bin/python ] || python=.venv/bin/python
   mkdir -p "$1"
   for package in "${PACKED[@]}"; do locked requirements-dev.lock "$package"; done >"$1/packages.txt"
+  # Over a gigabyte: what CTranslate2 and llama.cpp open there (appliance/cuda.py), as in the services.
+  for package in whisper llama; do cuda_libraries "$package"; done >>"$1/packages.txt"
   "$python" -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
     --python-version "$2" --implementation cp --platform manylinux_2_28_x86_64 \
     --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \

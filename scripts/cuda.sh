@@ -1,4 +1,4 @@
-# What set-up does for an NVIDIA card: scripts/setup sources it, after scripts/lib.sh.
+# What set-up does for an NVIDIA card: scripts/setup and bench/gpu.sh source it, after scripts/lib.sh.
 # shellcheck shell=bash disable=SC2154,SC2034
 
 # What the card that is here computes, as CMake writes it (89); empty: llama.cpp is for the processor.

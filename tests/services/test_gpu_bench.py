@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -99,3 +100,29 @@ def test_what_travels_is_pinned() -> None:
     names = found[1].split()
     assert len(names) > 20
     assert [name for name in names if f"\n{name}==" not in "\n" + lock] == []
+
+
+def test_cudas_libraries_travel_pinned_for_a_machine_that_has_the_driver_alone(
+    tmp_path: Path,
+) -> None:
+    clone = tmp_path / "clone"
+    for name in ("bench/gpu.sh", "scripts/lib.sh", "scripts/cuda.sh"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    for lock in ROOT.glob("requirements*.lock"):
+        shutil.copy(lock, clone)
+    # It stands in for pip, which would download.
+    python = clone / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@" >asked\n')
+    python.chmod(0o755)
+    subprocess.run([clone / "bench/gpu.sh", "--pack", tmp_path / "out", "3.12"], check=True)
+    listed = tmp_path / "out/packages.txt"
+    assert f"-r {listed}" in (clone / "asked").read_text()
+    pins = re.findall(
+        r"^(nvidia-cu\S+)==[\d.]+ \\\n +--hash=sha256:", listed.read_text(), re.MULTILINE
+    )
+    # For Whisper of CUDA 12, for the language model of CUDA 13.
+    assert sorted(pins) == [
+        "nvidia-cublas", "nvidia-cublas-cu12", "nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12",
+    ]  # fmt: skip
