@@ -1,11 +1,12 @@
-"""A transcript as json, verbose_json, text, srt or vtt."""
+"""A transcript as json, verbose_json, text, srt or vtt, or as events while it is heard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, get_args
 
-from services.stt.vocabulary import Manner, Passage, Transcript, Word
+from services.stt.vocabulary import Finished, Manner, Passage, Transcript, Word
 
 Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -114,6 +115,21 @@ def brief(transcript: Transcript) -> dict[str, Any]:
     tokens = sum(len(passage.tokens) for passage in spoken)
     likely = sum(len(passage.tokens) * passage.avg_logprob for passage in spoken) / tokens
     return {"text": transcript.text, "avg_logprob": round(likely, 4)}
+
+
+async def events(chunks: AsyncIterator[Passage | Finished]) -> AsyncIterator[bytes]:
+    """OpenAI's server-sent events: what each passage adds to the text, then the whole text."""
+    text = ""
+    async for chunk in chunks:
+        if isinstance(chunk, Passage):
+            delta = f" {chunk.text}" if text else chunk.text
+            text += delta
+            yield _event({"type": "transcript.text.delta", "delta": delta})
+    yield _event({"type": "transcript.text.done", "text": text})
+
+
+def _event(data: dict[str, str]) -> bytes:
+    return f"data: {json.dumps(data)}\n\n".encode()
 
 
 def srt(transcript: Transcript) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, nullcontext
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.errors import NotReady
-from appliance.serving import APIRouter, Rank, Request, stream
+from appliance.serving import APIRouter, Priority, Rank, Request, primed, stream, streamed
 from appliance.serving.requests import SESSION_HEADER, priority_of
 from appliance.settings import Settings
 from services.stt import formats
 from services.stt.engine import WhisperEngine
 from services.stt.uploads import Upload, read_upload
-from services.stt.vocabulary import Finished, Passage, Task, Transcribe, Transcript
+from services.stt.vocabulary import Finished, Manner, Passage, Task, Transcribe, Transcript
 from services.stt.wishes import Wish, read_wish
 
 _LARGE_BYTES = 2_000_000
@@ -31,26 +31,29 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
     router = APIRouter()
     large = _Few(_LARGE_AT_ONCE)
 
-    async def answer(http: Request, task: Task) -> Response:
-        priority = priority_of(http)
-        upload = await read_upload(http, settings.run_dir)
-        wish = read_wish(upload.fields, task, engine.models())
+    async def heard(
+        http: Request, upload: Upload, manner: Manner, priority: Priority
+    ) -> AsyncGenerator[Passage | Finished, None]:
         room = http.headers.get(SESSION_HEADER, "")
-        request = Transcribe(upload.audio, wish.manner, rank=int(priority), room=room)
+        request = Transcribe(upload.audio, manner, rank=int(priority), room=room)
         deadline_s = min(
             settings.stt.max_audio_s + _LEAST_S, _LEAST_S + upload.size / _SLOWEST_BYTES_PER_S
         )
-        passages: list[Passage] = []
-        duration_s = 0.0
         with large.place_for(upload) if not room else nullcontext():
             chunks = stream(engine, request, http=http, rank=Rank(priority), deadline_s=deadline_s)
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    if isinstance(chunk, Finished):
-                        duration_s = chunk.duration_s
-                    else:
-                        passages.append(chunk)
-        return shaped(Transcript(tuple(passages), duration_s), wish)
+                    yield chunk
+
+    async def answer(http: Request, task: Task) -> Response:
+        priority = priority_of(http)
+        upload = await read_upload(http, settings.run_dir)
+        wish = read_wish(upload.fields, task, engine.models())
+        chunks = heard(http, upload, wish.manner, priority)
+        if wish.streamed:
+            return streamed(formats.events(await primed(chunks)), "text/event-stream")
+        async with aclosing(chunks):
+            return shaped(await _whole(chunks), wish)
 
     @router.post("/v1/audio/transcriptions")
     async def transcriptions(http: Request) -> Response:
@@ -61,6 +64,17 @@ def create_router(engine: WhisperEngine, settings: Settings) -> APIRouter:
         return await answer(http, "translate")
 
     return router
+
+
+async def _whole(chunks: AsyncIterator[Passage | Finished]) -> Transcript:
+    passages: list[Passage] = []
+    duration_s = 0.0
+    async for chunk in chunks:
+        if isinstance(chunk, Finished):
+            duration_s = chunk.duration_s
+        else:
+            passages.append(chunk)
+    return Transcript(tuple(passages), duration_s)
 
 
 def shaped(transcript: Transcript, wish: Wish) -> Response:

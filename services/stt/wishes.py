@@ -15,6 +15,8 @@ GENERIC_MODELS = frozenset({"", "whisper-1"})
 """Names that OpenAI's clients send when any Whisper will do."""
 
 _LONGEST_PROMPT = 4_000
+_STREAMED = frozenset({"json", "text"})
+_YES_OR_NO = {"": False, "false": False, "0": False, "true": True, "1": True}
 _GRANULARITIES = frozenset({"word", "segment"})
 # JSON can hold half of a character; no model has a token for one.
 _HALF = re.compile("[\ud800-\udfff]")
@@ -23,11 +25,12 @@ _LANGUAGE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]+)*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Wish:
-    """How to listen, and in which shape to answer."""
+    """How to listen, and in which shape to answer; ``streamed``: as events, while it is heard."""
 
     manner: Manner
     shape: Format
     words: bool
+    streamed: bool
 
 
 def read_wish(fields: Mapping[str, Any], task: Task, served: Sequence[str]) -> Wish:
@@ -53,7 +56,8 @@ def read_wish(fields: Mapping[str, Any], task: Task, served: Sequence[str]) -> W
         temperature=_temperature(fields.get("temperature")),
         timed=shape in TIMED,
     )
-    return Wish(manner, cast("Format", shape), "word" in granularities)
+    streamed = _streamed(fields.get("stream"), shape)
+    return Wish(manner, cast("Format", shape), "word" in granularities, streamed)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -107,6 +111,20 @@ def _temperature(given: Any) -> float:
     if not 0.0 <= value <= 1.0:
         raise BadInput("temperature_invalid", "The temperature must be from 0 to 1.", "0 is best.")
     return value
+
+
+def _streamed(given: Any, shape: str) -> bool:
+    given = "" if given is None else given
+    wanted = _YES_OR_NO.get(str(given).lower()) if isinstance(given, str | bool) else None
+    if wanted is None:
+        raise BadInput("invalid_request", "The field stream must be true or false.")
+    if wanted and shape not in _STREAMED:
+        raise BadInput(
+            "stream_not_supported",
+            f"The response_format {shape} is not streamed.",
+            "Leave out stream, or ask for json or text.",
+        )
+    return wanted
 
 
 def _granularities(fields: Mapping[str, Any]) -> set[str]:

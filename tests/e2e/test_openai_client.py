@@ -56,6 +56,17 @@ def test_it_hears(client: openai.OpenAI) -> None:
     assert SAID in plain(heard.text)
 
 
+def test_it_tells_what_it_hears_as_events(client: openai.OpenAI) -> None:
+    with JFK.open("rb") as file:
+        *deltas, done = client.audio.transcriptions.create(
+            model="whisper-1", file=file, stream=True
+        )
+    assert SAID in plain(str(getattr(done, "text", "")))
+    assert "".join(str(getattr(event, "delta", "?")) for event in deltas) == getattr(
+        done, "text", ""
+    )
+
+
 def test_it_hears_more_than_a_page_may_send(client: openai.OpenAI) -> None:
     samples, rate_hz = jfk()
     # The same words and a minute of silence, without compression: 6 MB.
@@ -113,6 +124,9 @@ def test_what_goes_wrong_is_one_of_the_clients_own_errors(client: openai.OpenAI,
     with pytest.raises(openai.BadRequestError) as unheard:
         client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"no sound"))
     assert unheard.value.code == "audio_unreadable"
+    with pytest.raises(openai.NotFoundError) as unspoken:
+        client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.")
+    assert unspoken.value.code == "voice_not_found"
     with pytest.raises(openai.APIStatusError) as large:
         client.chat.completions.create(
             model="default", messages=[{"role": "user", "content": "a" * (5 << 20)}]

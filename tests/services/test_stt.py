@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import numpy as np
 import openai
 import pytest
 import soxr
+from openai.types.audio import TranscriptionTextDoneEvent
 
 from tests.recordings import error_rate, speech
 from tests.services.asking import (
     JFK,
+    RUNNING,
     SAID,
     SPEECH,
     TRANSCRIBE,
@@ -24,11 +27,15 @@ from tests.services.asking import (
     heard,
     jfk,
     packed,
+    repeated,
     words_of,
 )
 from tests.services.conftest import ServiceFactory, ServiceHandle
+from tests.waiting import until
 
 pytestmark = pytest.mark.services
+
+CANCELLED = 'earshot_requests_total{priority="live",result="cancelled",service="stt"}'
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,45 @@ def test_recorded_speech_is_heard(client: openai.OpenAI) -> None:
             answer = client.audio.transcriptions.create(file=file, model="whisper-1", language="en")
         texts.append(answer.text)
     assert error_rate([clip["text"] for clip in clips], texts) <= 0.12
+
+
+def test_openais_client_gets_events_while_a_recording_is_heard(client: openai.OpenAI) -> None:
+    with client.audio.transcriptions.create(
+        file=("long.flac", repeated(4)), model="whisper-1", language="en", stream=True
+    ) as stream:
+        *deltas, done = stream
+    assert len(deltas) > 1
+    assert isinstance(done, TranscriptionTextDoneEvent)
+    assert "".join(str(getattr(event, "delta", "?")) for event in deltas) == done.text
+    assert words_of(done.text).count(SAID) == 4
+
+
+def test_what_is_wrong_with_a_streamed_recording_is_an_error_of_the_clients(
+    client: openai.OpenAI,
+) -> None:
+    def refused(sound: bytes, **fields: Any) -> str | None:
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.audio.transcriptions.create(
+                file=("a.flac", sound), model="whisper-1", stream=True, **fields
+            )
+        return caught.value.code
+
+    # Nothing was sent yet, so it still has a status.
+    assert refused(b"no sound") == "audio_unreadable"
+    assert refused(JFK, response_format="srt") == "stream_not_supported"
+
+
+async def test_a_client_that_closes_a_stream_frees_the_worker(ear: ServiceHandle) -> None:
+    form: Any = {"files": {"file": ("a.flac", repeated(20))}, "data": {"stream": "true"}}
+    before = ear.metric(CANCELLED)
+    async with (
+        ear.async_client() as leaving,
+        leaving.stream("POST", TRANSCRIBE, timeout=120, **form) as answer,
+    ):
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        await anext(answer.aiter_raw())
+    await asyncio.to_thread(until, lambda: ear.metric(CANCELLED) == before + 1)
+    await asyncio.to_thread(until, lambda: ear.metric(RUNNING) == 0)
 
 
 def test_without_a_language_it_is_recognised(ear: ServiceHandle) -> None:

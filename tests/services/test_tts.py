@@ -26,6 +26,7 @@ PATH = "/v1/audio/speech"
 RATE_HZ = 24_000
 SAMPLE_BYTES = 2
 RUNNING = 'earshot_requests_running{service="tts"}'
+CANCELLED = 'earshot_requests_total{priority="live",result="cancelled",service="tts"}'
 ONE_SENTENCE = (
     "I would be glad to help you with that, and if you tell me a little more about what you need, "
     "we can find the right answer together quite quickly."
@@ -82,6 +83,37 @@ def test_what_openais_client_streams_makes_one_sound(client: openai.OpenAI) -> N
         sound = Pcm.from_s16le(b"".join(answer.iter_bytes()), RATE_HZ)
     assert sound.duration_s > 6
     assert loudness(sound) > 0.01
+
+
+def test_what_is_wrong_is_one_of_the_errors_of_openais_client(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.")
+    assert unknown.value.code == "voice_not_found"
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.audio.speech.create(model="tts-1", voice="default", input="Hello.", speed=9)
+    assert wrong.value.code == "invalid_request"
+    # Also where the sound would have been streamed.
+    streaming = client.audio.speech.with_streaming_response
+    with (
+        pytest.raises(openai.APIStatusError) as long,
+        streaming.create(model="tts-1", voice="default", input="a" * 4097),
+    ):
+        pass
+    assert (long.value.status_code, long.value.code) == (413, "text_too_long")
+
+
+def test_openais_client_that_closes_in_the_middle_leaves_an_idle_service(
+    tts: ServiceHandle, client: openai.OpenAI
+) -> None:
+    before = tts.metric(CANCELLED)
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="default", input=LONG, response_format="pcm"
+    ) as answer:
+        next(answer.iter_bytes())
+        assert tts.metric(RUNNING) == 1
+    # It would also be idle at last after all of it was made.
+    until(lambda: tts.metric(CANCELLED) == before + 1)
+    until(lambda: tts.metric(RUNNING) == 0)
 
 
 def test_a_sentence_that_comes_again_is_not_made_again(tts: ServiceHandle) -> None:

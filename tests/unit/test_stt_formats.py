@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from appliance.errors import BadInput, NotFound
 from services.stt import formats
-from services.stt.vocabulary import Manner, Passage, Transcript, Word
+from services.stt.vocabulary import Finished, Manner, Passage, Transcript, Word
 from services.stt.wishes import read_wish
 
 pytestmark = pytest.mark.unit
@@ -99,7 +101,9 @@ def wish(**fields: Any) -> Any:
 
 def test_defaults_are_openais() -> None:
     found = wish()
-    assert (found.shape, found.words, found.manner) == ("json", False, Manner())
+    assert (found.shape, found.words, found.streamed, found.manner) == (
+        "json", False, False, Manner(),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("model", ["", "whisper-1", "whisper-base"])
@@ -139,6 +143,10 @@ def test_formats_with_times_ask_for_them(shape: str) -> None:
         ({"prompt": "x" * 5000}, "prompt_too_long"),
         ({"prompt": "x\ud800"}, "text_not_unicode"),
         ({"model": 7}, "invalid_request"),
+        ({"stream": "perhaps"}, "invalid_request"),
+        ({"stream": [True]}, "invalid_request"),
+        ({"stream": "true", "response_format": "srt"}, "stream_not_supported"),
+        ({"stream": True, "response_format": "verbose_json"}, "stream_not_supported"),
     ],
 )
 def test_impossible_wishes_are_refused(fields: dict[str, Any], code: str) -> None:
@@ -151,3 +159,37 @@ def test_words_are_asked_for_in_either_spelling() -> None:
     assert wish(**{"timestamp_granularities[]": ["word", "segment"]}).words
     assert wish(timestamp_granularities="word").words
     assert not wish(timestamp_granularities=["segment"]).words
+
+
+@pytest.mark.parametrize(
+    ("given", "streamed"),
+    [
+        ("true", True),
+        ("True", True),
+        ("1", True),
+        (True, True),
+        ("false", False),
+        (False, False),
+        ("", False),
+    ],
+)
+def test_events_are_asked_for_in_a_form_and_in_json(given: object, streamed: bool) -> None:
+    assert wish(stream=given).streamed is streamed
+    assert wish(stream=given, response_format="text").streamed is streamed
+
+
+async def test_events_add_up_to_the_text() -> None:
+    async def told(*chunks: Passage | Finished) -> list[dict[str, str]]:
+        async def arriving() -> AsyncIterator[Passage | Finished]:
+            for chunk in chunks:
+                yield chunk
+
+        sent = b"".join([event async for event in formats.events(arriving())]).decode()
+        assert sent.endswith("\n\n")
+        return [json.loads(event.removeprefix("data: ")) for event in sent.split("\n\n")[:-1]]
+
+    *deltas, done = await told(*TWO.passages, Finished(TWO.duration_s))
+    assert {event["type"] for event in deltas} == {"transcript.text.delta"}
+    assert done == {"type": "transcript.text.done", "text": TWO.text}
+    assert "".join(event["delta"] for event in deltas) == TWO.text
+    assert await told(Finished(3.0)) == [{"type": "transcript.text.done", "text": ""}]
