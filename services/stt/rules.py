@@ -10,7 +10,7 @@ FULL_FRAMES = 3000
 _FLOOR_FRAMES = 800
 _MARGIN_FRAMES = 200
 CONTEXT_TOKENS = 448
-"""Prompt and answer together."""
+"""Prompt, answer and end mark together: Whisper's decoder has no further positions."""
 
 REPETITIVE = 2.4
 """Text that zlib shrinks more than this is a loop."""
@@ -35,14 +35,21 @@ def frames_for(heard: int) -> int:
     return min(FULL_FRAMES, max(_FLOOR_FRAMES, math.ceil((heard + _MARGIN_FRAMES) / 100) * 100))
 
 
-def token_cap(heard: int) -> int:
-    """Most tokens that ``heard`` mel frames of speech can be worth; reaching it means a loop."""
-    return 8 * math.ceil(heard / 100) + 24
+def token_cap(heard: int, frames: int) -> int:
+    """Most tokens to write for ``heard`` mel frames of speech, padded to ``frames``.
+
+    In a short mel, reaching it means a loop, or a language in which nearly every letter is a token: Hindi
+    has 14 in a second. What comes of 30 s is not made again, so that it has room for those.
+    """
+    seconds = math.ceil(heard / 100)
+    return 8 * seconds + 24 if frames < FULL_FRAMES else max(224, 24 * seconds)
 
 
 def compression_ratio(text: str) -> float:
     """How many times zlib shrinks the text; 0 for an empty one."""
-    raw = text.encode()
+    # One byte a letter: in UTF-8 all those of Hindi or Thai begin with the same one or two, and
+    # half a minute of any speech would be a loop. The low byte tells the letters of a script apart.
+    raw = bytes(ord(letter) & 0xFF for letter in text)
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0
 
 

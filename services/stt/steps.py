@@ -24,13 +24,13 @@ class Writing:
     Args:
         encoded: a batch of one, as ``Steps.encode`` gives it.
         prompt: tokens that the text follows.
-        longest: most tokens, those of the prompt included.
+        most: most tokens to write after the prompt.
         temperature: 0 is greedy.
     """
 
     encoded: Any
     prompt: Sequence[int]
-    longest: int
+    most: int
     temperature: float
 
 
@@ -84,7 +84,7 @@ class Steps:
             _joined([writing.encoded for writing in writings]),
             [list(writing.prompt) for writing in writings],
             beam_size=1,
-            max_length=max(writing.longest for writing in writings),
+            max_length=_max_length(writings),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,
@@ -92,6 +92,14 @@ class Steps:
             **sampling,
         )
         return results
+
+
+def _max_length(writings: Sequence[Writing]) -> int:
+    most = max(writing.most for writing in writings)
+    # CTranslate2 writes min(max_length / 2, max_length - before) tokens, where `before` is all of
+    # the prompt but its last token: half of what is asked for, unless the prompt is long.
+    before = len(writings[0].prompt) - 1
+    return max(2 * most, before + most)
 
 
 def _view(array: Any) -> Any:

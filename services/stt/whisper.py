@@ -148,8 +148,10 @@ class Whisper:
             request.expect()
             features = self._model.feature_extractor(window.samples)
             heard = features.shape[-1]
-            answer = self._heard(features, rules.frames_for(heard), manner, request, room)
-            if answer is not None and answer.is_doubtful:
+            frames = rules.frames_for(heard)
+            answer = self._heard(features, frames, manner, request, room)
+            # The same 30 s would give the same again.
+            if answer is not None and answer.is_doubtful and frames < rules.FULL_FRAMES:
                 answer = self._heard(features, rules.FULL_FRAMES, manner, request, room)
             if answer is None:
                 return None
@@ -172,7 +174,7 @@ class Whisper:
         encoded = self.steps.encode(request, pad_or_trim(features, frames))
         if encoded is None:
             return None
-        heard = _Heard(encoded, frames, rules.token_cap(features.shape[-1]))
+        heard = _Heard(encoded, frames, rules.token_cap(features.shape[-1], frames))
         known = manner.language or self._rooms.language(room)
         answer: _Answer | None = None
         if known:
@@ -230,14 +232,14 @@ class Whisper:
         prompt = self._model.get_prompt(
             tokenizer, said_before[-_PROMPT_TOKENS:], without_timestamps=True
         )
-        cap = heard.cap if heard.frames < rules.FULL_FRAMES else rules.CONTEXT_TOKENS
-        longest = min(rules.CONTEXT_TOKENS, len(prompt) + cap)
-        writing = Writing(heard.encoded, prompt, longest, manner.temperature)
+        # The end mark counts too: to align words Whisper reads all of it at once.
+        most = min(heard.cap, rules.CONTEXT_TOKENS - len(prompt) - 1)
+        writing = Writing(heard.encoded, prompt, most, manner.temperature)
         result = self.steps.write(request, writing, heard.frames)
         if result is None:
             return None
         # Written down together with a longer one it may have run beyond its own cap.
-        sequence = result.sequences_ids[0][: longest - len(prompt)]
+        sequence = result.sequences_ids[0][:most]
         tokens = tuple(t for t in sequence if t < tokenizer.eot)
         text = tokenizer.decode(list(tokens)).strip()
         count = len(result.sequences_ids[0])
@@ -249,7 +251,7 @@ class Whisper:
             avg_logprob=float(result.scores[0]) * count / (count + 1),
             no_speech_prob=float(result.no_speech_prob),
             ratio=rules.compression_ratio(text),
-            capped=len(prompt) + count >= longest,
+            capped=count >= most,
         )
 
     def _words(

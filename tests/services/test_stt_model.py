@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
+import ctranslate2
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from appliance.settings import PROJECT_DIR
+from services.stt.rules import CONTEXT_TOKENS
+from services.stt.steps import Steps, Writing
+from services.stt.turnstile import Request, Turnstile
 from tests.services.asking import JFK, ask, heard, refusal, words_of
 from tests.services.conftest import ServiceFactory
 
@@ -68,3 +75,39 @@ def test_an_english_model_refuses_other_languages(service: ServiceFactory) -> No
     assert "fellow americans" in words_of(heard(ear, JFK))
     assert refusal(ask(ear, JFK, language="de")) == (400, "language_not_supported")
     assert refusal(ask(ear, JFK, model="whisper-base")) == (404, "model_not_found")
+
+
+class Endless:
+    """A model that never ends by itself."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(self, *what: Any, **how: Any) -> Any:
+        how["suppress_tokens"] = [*how["suppress_tokens"], *_marks("<|endoftext|>")]
+        return self._model.generate(*what, **how)
+
+
+def _marks(*names: str) -> list[int]:
+    tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+    return [tokenizer.token_to_id(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("before", "most"), [(0, 32), (0, 48), (0, 224), (0, 445), (200, 48), (200, 244)]
+)
+def test_as_many_tokens_are_written_as_were_asked_for(before: int, most: int) -> None:
+    model = ctranslate2.models.Whisper(str(TINY), device="cpu", compute_type="int8")
+    turnstile = Turnstile()
+    steps = Steps(Endless(model), turnstile)
+    start = _marks("<|startoftranscript|>", "<|notimestamps|>")
+    prompt = [*_marks("<|startofprev|>"), *[11] * before, *start] if before else start
+    assert len(prompt) + most + 1 <= CONTEXT_TOKENS
+    request = Request(turnstile, 0, threading.Event())
+    encoded = steps.encode(request, np.zeros((80, 800), np.float32))
+    result = steps.write(request, Writing(encoded, prompt, most, 0.0), 800)
+    assert result is not None
+    assert len(result.sequences_ids[0]) == most

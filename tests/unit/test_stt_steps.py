@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.stt.rooms import Rooms
-from services.stt.rules import FULL_FRAMES
+from services.stt.rules import CONTEXT_TOKENS, FULL_FRAMES
 from services.stt.steps import Steps
 from services.stt.turnstile import Turnstile
 from services.stt.vocabulary import RATE_HZ, Manner, Passage, Span, Window
@@ -19,9 +20,15 @@ from services.stt.whisper import Whisper
 
 pytestmark = pytest.mark.unit
 
+CAP = 56
+"""Most tokens for a first look at WINDOW, of three seconds and a frame."""
+LONG = Window(0.0, np.zeros(28 * RATE_HZ, np.float32), (Span(RATE_HZ, 27 * RATE_HZ),))
 WINDOW = Window(10.0, np.zeros(3 * RATE_HZ, np.float32), (Span(RATE_HZ, 2 * RATE_HZ),))
 ENGLISH = Manner(language="en")
 _EOT = 50_000
+_CHINESE = 0x4E00
+DENSE = random.Random(1).choices(range(_CHINESE, 0x9FFF), k=500)
+"""Tokens that are no loop."""
 
 
 class NotingModel:
@@ -53,21 +60,24 @@ class NotingModel:
         self.steps.append("language")
         return [[self.spoken]]
 
-    def get_prompt(self, tokenizer: Any, _before: Any, *, without_timestamps: bool) -> list[Any]:
+    def get_prompt(self, tokenizer: Any, before: Any, *, without_timestamps: bool) -> list[Any]:
         assert without_timestamps
-        return [1, 2, 3, tokenizer.language]
+        return [*before, 1, 2, 3, tokenizer.language]
 
     def generate(self, encoded: int, prompts: Any, *, max_length: int, **how: Any) -> Any:
         assert how["beam_size"] == 1
         language = prompts[0][-1]
         self.steps.append(f"generate {encoded} {language}")
-        tokens = self.answers[encoded][: max_length - 4]
+        before = len(prompts[0]) - 1
+        # CTranslate2's rule.
+        tokens = self.answers[encoded][: min(max_length // 2, max_length - before)]
+        assert before + len(tokens) <= CONTEXT_TOKENS
         score = self.scores.get(language, -0.2)
         return [SimpleNamespace(sequences_ids=[tokens], scores=[score], no_speech_prob=0.01)]
 
 
 class Letters:
-    """A tokenizer in which a token is a word of its own number."""
+    """A tokenizer in which a token is a word of its own number, or a Chinese letter."""
 
     eot = _EOT
 
@@ -78,7 +88,7 @@ class Letters:
         return [len(word) for word in text.split()]
 
     def decode(self, tokens: list[int]) -> str:
-        return " ".join(str(token) for token in tokens)
+        return " ".join(chr(token) if token >= _CHINESE else str(token) for token in tokens)
 
 
 @pytest.fixture
@@ -92,8 +102,10 @@ def whisper(monkeypatch: pytest.MonkeyPatch) -> Whisper:
     return made
 
 
-def hear(whisper: Whisper, manner: Manner = ENGLISH, room: str = "") -> Passage:
-    passage = whisper.recognise(WINDOW, manner, whisper.request(0, threading.Event()), room)
+def hear(
+    whisper: Whisper, manner: Manner = ENGLISH, room: str = "", window: Window = WINDOW
+) -> Passage:
+    passage = whisper.recognise(window, manner, whisper.request(0, threading.Event()), room)
     assert passage is not None
     return passage
 
@@ -158,6 +170,34 @@ def test_an_answer_that_fills_its_cap_is_made_again_from_thirty_seconds(whisper:
     assert steps_of(whisper) == [
         "encode 800", "generate 800 en", "encode 3000", "generate 3000 en"
     ]  # fmt: skip
+
+
+def test_dense_speech_below_its_cap_is_heard_whole_at_once(whisper: Whisper) -> None:
+    whisper._model.answers[800] = DENSE[: CAP - 1]
+    assert hear(whisper).tokens == tuple(DENSE[: CAP - 1])
+    assert steps_of(whisper) == ["encode 800", "generate 800 en"]
+
+
+def test_denser_speech_is_heard_whole_the_second_time(whisper: Whisper) -> None:
+    whisper._model.answers = {800: DENSE, FULL_FRAMES: DENSE[:200]}
+    assert hear(whisper).tokens == tuple(DENSE[:200])
+
+
+def test_half_a_minute_of_dense_speech_fills_the_context_and_is_not_made_again(
+    whisper: Whisper,
+) -> None:
+    whisper._model.answers[FULL_FRAMES] = DENSE
+    passage = hear(whisper, window=LONG)
+    # A prompt of four tokens, and the end mark.
+    assert passage.tokens == tuple(DENSE[: CONTEXT_TOKENS - 5])
+    assert steps_of(whisper) == ["encode 3000", "generate 3000 en"]
+
+
+def test_a_long_prompt_leaves_the_rest_of_the_context(whisper: Whisper) -> None:
+    whisper._model.answers[FULL_FRAMES] = DENSE
+    prompted = Manner(language="en", prompt="word " * 300)
+    passage = hear(whisper, prompted, window=LONG)
+    assert passage.tokens == tuple(DENSE[: CONTEXT_TOKENS - 205])
 
 
 def test_a_loop_in_both_mels_is_no_speech(whisper: Whisper) -> None:
