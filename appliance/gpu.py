@@ -16,7 +16,7 @@ State = Literal["present", "absent", "driver_mismatch", "lost", "refused", "unkn
 
 LEAST_DRIVER = 525
 # Two CUDA programs take half of this before they load anything.
-LEAST_FREE = 1 << 30
+LEAST_MEMORY = 1 << 30
 _RESTART_BOX = "Restart Earshot's container; outside a container, restart the machine."
 _POWER_CYCLE = (
     "Switch the machine off and on again. If it happens again, check the card's power and cooling."
@@ -147,13 +147,22 @@ def reader_of(settings: Settings) -> GpuReader:
 
 
 def why_unusable(settings: Settings) -> str:
-    """Why the GPU that the settings require cannot be used, in one line; empty if it can or need not."""
-    found = unusable(GpuReader().read()) if settings.gpu == "required" else None
+    """Why the GPU that the settings require cannot be used, in one line; empty if it can or need not.
+
+    For a box that does not run yet: what it holds of the GPU itself would count as others'.
+    """
+    if settings.gpu != "required":
+        return ""
+    gpu = GpuReader().read()
+    found = unusable(gpu) or crowded(gpu)
     return f"{found.why} {found.hint}" if found else ""
 
 
 def unusable(gpu: Gpu) -> Trouble | None:
-    """Why models cannot run on this GPU, and what to do; None if they can."""
+    """Why models can never run on this GPU, and what to do; None if they can.
+
+    What is free on it at the moment does not count: whoever places a model asks that.
+    """
     if not gpu.is_present:
         why = gpu.why.replace(_ON_CPU, ".")
         hint = gpu.hint or "Give it to Earshot (docs/install.md), or set gpu to off."
@@ -162,10 +171,23 @@ def unusable(gpu: Gpu) -> Trouble | None:
     if driver.isdecimal() and int(driver) < LEAST_DRIVER:
         why = f"NVIDIA's driver {gpu.driver} is too old for CUDA 12."
         return Trouble("driver_mismatch", why, f"Update it to {LEAST_DRIVER} or newer.")
-    if gpu.memory_free is not None and gpu.memory_free < LEAST_FREE:
-        why = f"Only {gpu.memory_free >> 20} MB of the GPU's memory are free."
-        return Trouble("present", why, "End what uses it (nvidia-smi lists it); restart Earshot.")
+    if gpu.memory_total is not None and gpu.memory_total < LEAST_MEMORY:
+        why = f"The GPU has only {gpu.memory_total >> 20} MB of memory."
+        return Trouble("present", why, "Set gpu to off.")
     return None
+
+
+def crowded(gpu: Gpu, own: int = 0) -> Trouble | None:
+    """Why other programs leave the box no room on this GPU, and what to do; None if they do.
+
+    Args:
+        gpu: as it was read.
+        own: bytes of it that the box's own programs hold.
+    """
+    if gpu.memory_free is None or gpu.memory_free + own >= LEAST_MEMORY:
+        return None
+    why = f"Only {gpu.memory_free >> 20} MB of the GPU's memory are free."
+    return Trouble("present", why, "End what uses it (nvidia-smi lists it); restart Earshot.")
 
 
 class GpuReader:

@@ -12,7 +12,7 @@ from appliance.catalogue.memory import need_for, place_for
 from appliance.catalogue.placing import LEAST_SLOTS, Placing, Wish, on_card, on_processor
 from appliance.catalogue.reading import shape_of_installed
 from appliance.errors import ApplianceError
-from appliance.gpu import Gpu, reader_of, unusable
+from appliance.gpu import Gpu, crowded, reader_of, unusable
 from appliance.seats import conversations_of
 from appliance.serving.scheduler import described
 from appliance.settings import Settings
@@ -84,7 +84,13 @@ def placing_of(settings: Settings) -> Placing:
     if gpu.memory_free is None:
         # The card does not tell: as the owner says, and nothing is risked that could be smaller.
         return Placing(wish.gpu_layers, wish.slots, why="the card does not tell what is free")
-    return on_card(shape, wish, gpu.memory_free - _kept_for_whisper(settings, catalogue, gpu))
+    whisper, is_ready = _whisper(settings, catalogue, gpu)
+    held, promised = (whisper, 0) if is_ready else (0, whisper)
+    placing = on_card(shape, wish, gpu.memory_free - promised)
+    must = settings.gpu == "required"
+    if must and not placing.gpu_layers and (found := crowded(gpu, held)):
+        raise ApplianceError("gpu_unusable", found.why, found.hint)
+    return placing
 
 
 def _wish(settings: Settings) -> Wish:
@@ -119,19 +125,19 @@ def _why_not(gpu: Gpu) -> ApplianceError | None:
     )  # fmt: skip
 
 
-def _kept_for_whisper(settings: Settings, catalogue: Catalogue, gpu: Gpu) -> int:
-    """Bytes that Whisper will still take: both start at the same time."""
+def _whisper(settings: Settings, catalogue: Catalogue, gpu: Gpu) -> tuple[int, bool]:
+    """Bytes of the card that Whisper takes, and whether it has them: both start at the same time."""
     if settings.stt.url or place_for(settings, "stt", gpu) == "ram":
-        return 0
+        return 0, False
     # Without CUDA's libraries it computes on the processor, whatever is free on the card.
-    if cuda.preload(cuda.WHISPER) or _is_ready(settings):
-        return 0
+    if cuda.preload(cuda.WHISPER):
+        return 0, False
     try:
         need = need_for(settings, catalogue, catalogue.selected("stt"), gpu)
     except ApplianceError:
         # It will say itself why it does not start.
-        return 0
-    return need.total if need else 0
+        return 0, False
+    return (need.total, _is_ready(settings)) if need else (0, False)
 
 
 def _is_ready(settings: Settings) -> bool:

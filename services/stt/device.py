@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import cuda
-from appliance.catalogue.fit import Plan, need_of, text
+from appliance.catalogue.fit import MIB, Need, Plan, need_of, text
 from appliance.catalogue.placing import usable_of
 from appliance.catalogue.shape import Shape
 from appliance.errors import ApplianceError
@@ -17,6 +17,8 @@ from appliance.settings import Settings
 # is for cards from before 2017.
 _ROOMY = ("float16", "int8_float16", "int8_float32", "float32")
 _NARROW = ("int8_float16", "int8_float32", "float16", "float32")
+# CUDA takes this for a program that has loaded nothing.
+_BARE = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,17 @@ def card_of(settings: Settings) -> Card:
     return Card(free=gpu.memory_free, computes=frozenset(computes))
 
 
-def choose(settings: Settings, weights: int, look: Callable[[Settings], Card]) -> Choice:
+def choose(
+    settings: Settings, weights: int, look: Callable[[Settings], Card], before: str = ""
+) -> Choice:
     """Where to load the model, and how.
 
     Args:
         settings: what is wished for.
         weights: bytes of the model's file.
         look: what is there; not asked where it does not matter.
+        before: the compute type in which this model has been on the card since the box was
+            started. Its room is still kept for it, and may be less than was predicted.
 
     Raises:
         ApplianceError: the settings ask for what this machine cannot do.
@@ -77,18 +83,13 @@ def choose(settings: Settings, weights: int, look: Callable[[Settings], Card]) -
     if settings.gpu == "off" or stt.device == "cpu":
         return _on_processor(settings, "the settings say so")
     card = look(settings)
-    must = settings.gpu == "required" or stt.device == "cuda"
-    if card.why_not:
-        if must:
-            raise ApplianceError(
-                "gpu_unusable", f"Whisper is to run on the GPU and cannot: {card.why_not}",
-                card.hint,
-            )  # fmt: skip
-        return _on_processor(settings, card.why_not)
-    small = _need(weights, int8=True)
-    if not must and card.free is not None and small > usable_of(card.free):
-        free = text(card.free)
-        return _on_processor(settings, f"{free} of graphics memory are free, {text(small)} needed")
+    int8 = before.startswith("int8")
+    if before and not card.why_not and _may_load(weights, card, int8=int8):
+        return Choice("cuda", before, "it was there before")
+    if settings.gpu == "required" or stt.device == "cuda":
+        _require(weights, card)
+    elif why := _why_rather_not(weights, card):
+        return _on_processor(settings, why)
     if stt.compute_type == "auto":
         return Choice("cuda", _best(weights, card), "there is a card")
     if stt.compute_type not in card.computes:
@@ -100,12 +101,37 @@ def choose(settings: Settings, weights: int, look: Callable[[Settings], Card]) -
     return Choice("cuda", stt.compute_type, "there is a card")
 
 
-def _need(weights: int, *, int8: bool) -> int:
-    return need_of(Shape(task="stt", weights=weights), Plan("vram", int8=int8)).total
+def _require(weights: int, card: Card) -> None:
+    """Refuse a card that cannot be used, or on which the model surely does not load."""
+    why, hint = card.why_not, card.hint
+    if not why and not _may_load(weights, card, int8=True):
+        why = f"only {text(card.free or 0)} of graphics memory are free."
+        hint = "End what else uses it (nvidia-smi lists it), or choose a smaller model."
+    if why:
+        raise ApplianceError(
+            "gpu_unusable", f"Whisper is to run on the GPU and cannot: {why}", hint
+        )  # fmt: skip
+
+
+def _why_rather_not(weights: int, card: Card) -> str:
+    """Why the model had better not lie on this card; empty if it may."""
+    small = _need(weights, int8=True).total
+    if not card.why_not and card.free is not None and small > usable_of(card.free):
+        return f"{text(card.free)} of graphics memory are free, {text(small)} needed"
+    return card.why_not
+
+
+def _may_load(weights: int, card: Card, *, int8: bool) -> bool:
+    """Whether the weights at least have room."""
+    return card.free is None or _need(weights, int8=int8).weights + _BARE <= card.free
+
+
+def _need(weights: int, *, int8: bool) -> Need:
+    return need_of(Shape(task="stt", weights=weights), Plan("vram", int8=int8))
 
 
 def _best(weights: int, card: Card) -> str:
-    is_roomy = card.free is None or _need(weights, int8=False) <= usable_of(card.free)
+    is_roomy = card.free is None or _need(weights, int8=False).total <= usable_of(card.free)
     order = _ROOMY if is_roomy else _NARROW
     return next((one for one in order if one in card.computes), "float32")
 

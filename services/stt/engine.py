@@ -15,7 +15,8 @@ from appliance.errors import ApplianceError
 from appliance.serving import PAUSE, Engine, Pause
 from appliance.settings import Settings
 from services.stt.decoding import decode
-from services.stt.device import card_of, choose
+from services.stt.device import Choice, card_of, choose
+from services.stt.kept import Kept
 from services.stt.vocabulary import RATE_HZ, Finished, Manner, Passage, Samples, Transcribe
 from services.stt.whisper import Whisper
 from services.stt.windows import windows
@@ -48,15 +49,25 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
 
     def _load(self) -> None:
         installed = Catalogue(self._settings).installed("stt", self._model_id)
-        stt = self._settings.stt
         weights = installed.files["model"].stat().st_size
-        choice = choose(self._settings, weights, card_of)
+        self._kept = Kept(self._settings, self._model_id, weights)
+        before = self._kept.take()
+        try:
+            self._place(installed.folder, choose(self._settings, weights, card_of, before))
+        except ApplianceError:
+            if not before:
+                raise
+            # Other programs have taken its room meanwhile.
+            self._place(installed.folder, choose(self._settings, weights, card_of))
+
+    def _place(self, folder: Path, choice: Choice) -> None:
         log.info("placed", device=choice.device, computes_in=choice.compute_type, why=choice.why)
+        self._choice = choice
         self._whisper = Whisper(
-            installed.folder,
+            folder,
             device=choice.device,
             compute_type=choice.compute_type,
-            threads=stt.threads or min(_DEFAULT_THREADS, os.cpu_count() or 1),
+            threads=self._settings.stt.threads or min(_DEFAULT_THREADS, os.cpu_count() or 1),
         )
 
     def _sample(self) -> None:
@@ -71,6 +82,7 @@ class WhisperEngine(Engine[Transcribe, Passage | Finished]):
                 f"The model {self._model_id} loads, but does not hear what is said.",
                 "Check its files: scripts/appliance models verify.",
             )
+        self._kept.keep(self._choice)
 
     def _run(
         self, request: Transcribe, stop: threading.Event

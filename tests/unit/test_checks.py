@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from appliance import checks
+from appliance.catalogue.fit import GIB, MIB
 from appliance.checks import (
     clock,
     data_folder,
@@ -43,6 +44,8 @@ from appliance.gpu import Gpu, GpuReader
 from appliance.settings import Settings
 from appliance.status import BoxStatus, ProgramStatus
 from tests import catalogues as make
+from tests.fakes_nvml import RTX_4090, FakeNvml, loaded
+from tests.panel_app import box_settings
 
 pytestmark = pytest.mark.unit
 
@@ -253,6 +256,24 @@ def test_the_gpu_is_asked_once_and_its_answer_told(
     said = gpu.look(settings)
     assert said.state == state
     assert told in said.message
+
+
+@pytest.mark.parametrize(
+    ("stt", "expected"),
+    [("ready", "ok"), ("loading", "ok"), ("failed", "fail"), ("stopped", "fail")],
+)
+def test_a_card_that_the_box_fills_itself_is_well_and_one_that_others_fill_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stt: str, expected: str
+) -> None:
+    async def status(_settings: Settings, *, memory: bool) -> BoxStatus:
+        return BoxStatus(False, (ProgramStatus("stt", stt, stt == "ready", "why", 1, 0, 0),))
+
+    monkeypatch.setattr(gpu, "box_status", status)
+    memory_info = {"total": 8 * GIB, "used": 8 * GIB - 450 * MIB, "free": 450 * MIB}
+    with loaded(FakeNvml({**RTX_4090, "nvmlDeviceGetMemoryInfo": memory_info})):
+        found = gpu.look(box_settings(tmp_path, gpu="required"))
+    assert found.state == expected
+    assert ("End what uses it" in found.hint) == (expected == "fail")
 
 
 def _running(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pynvml
 import pytest
 
-from appliance.gpu import TROUBLES, GpuReader
+from appliance.gpu import TROUBLES, Gpu, GpuReader, crowded, unusable
 from tests.fakes_nvml import GIB, FakeNvml, loaded
 
 pytestmark = pytest.mark.unit
@@ -109,3 +109,13 @@ def test_the_library_is_opened_once_and_let_go() -> None:
         assert library.initialised == 1
         reader.close()
         assert library.initialised == 0
+
+
+def test_a_card_is_too_small_or_crowded_but_not_by_the_box_itself() -> None:
+    tiny = unusable(Gpu("present", driver="570.1", memory_total=GIB // 2))
+    assert tiny is not None
+    assert "only 512 MB of memory" in tiny.why
+    full = Gpu("present", driver="570.1", memory_total=8 * GIB, memory_free=GIB // 2)
+    assert unusable(full) is None
+    assert crowded(full) is not None
+    assert crowded(full, own=7 * GIB) is None

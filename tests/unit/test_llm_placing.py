@@ -148,6 +148,18 @@ def test_a_card_that_is_required_and_cannot_be_used_is_the_reason_not_to_load(
     assert "scripts/setup" in caught.value.hint
 
 
+def test_a_required_card_is_full_by_others_or_by_whisper(
+    whisper_is_ready: Settings, tmp_path: Path
+) -> None:
+    with loaded(card(400 * MIB)):
+        beside = placing_of(whisper_is_ready.model_copy(update={"gpu": "required"}))
+        assert (beside.gpu_layers, "no layer fits" in beside.why) == (0, True)
+        with pytest.raises(ApplianceError) as caught:
+            placing_of(box(tmp_path / "other", gpu="required"))
+    assert caught.value.code == "gpu_unusable"
+    assert "Only 400 MB" in caught.value.message
+
+
 @pytest.mark.parametrize("raised", [ImportError("no llama_cpp"), FileNotFoundError("gone")])
 def test_whatever_hinders_placing_is_a_reason_and_not_the_programs_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception

@@ -14,7 +14,7 @@ from appliance.catalogue import InstalledModel
 from appliance.catalogue.reading import shape_of_installed
 from appliance.catalogue.shape import Shape
 from appliance.setting_groups import AgentSettings, LlmSettings
-from tests.fakes_nvml import FakeNvml, loaded
+from tests.fakes_nvml import GIB, RTX_4090, FakeNvml, loaded
 from tests.panel_app import box_settings
 
 pytestmark = pytest.mark.unit
@@ -89,6 +89,20 @@ def test_a_conversation_that_lies_elsewhere_takes_no_memory(
     with loaded(FakeNvml()):
         found = seats.seats_of(box_settings(tmp_path, llm=LlmSettings(url=url)))
     assert "500 MB for each call" in found.why
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_number_stays_when_the_models_have_filled_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "shape_of_installed", larger(10))
+    monkeypatch.setattr(cuda, "has_llama", lambda: True)
+    found = set()
+    for free in (7 * GIB, 450 << 20):
+        memory = {"total": 8 * GIB, "used": 8 * GIB - free, "free": free}
+        with loaded(FakeNvml({**RTX_4090, "nvmlDeviceGetMemoryInfo": memory})):
+            found.add(seats.seats_of(box_settings(tmp_path)))
+    assert [one.count for one in found] == [seats.MOST]
 
 
 def test_the_owners_number_counts(tmp_path: Path) -> None:
