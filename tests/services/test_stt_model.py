@@ -92,7 +92,7 @@ class Endless:
 
 
 def _marks(*names: str) -> list[int]:
-    tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+    tokenizer: Any = Tokenizer.from_file(str(TINY / "tokenizer.json"))
     return [tokenizer.token_to_id(name) for name in names]
 
 
