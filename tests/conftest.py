@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.leaving import leave
 from tests.box import Box, running_box
 
 # A shell that starts us in the background has us ignore Ctrl-C, and our children with us; tests
@@ -20,6 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Of pytest-xdist; one, if it is not there.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_STATUS = pytest.StashKey[int]()
 CATEGORIES = ("unit", "services", "e2e", "browser", "chaos", "security", "image")
 
 
@@ -48,6 +51,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             f"{', '.join(sorted(wrong))}: set pytestmark to exactly one of "
             f"pytest.mark.{{{'|'.join(CATEGORIES)}}} (and pytest.mark.nightly beside it if slow)"
         )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep what the run's exit code will be."""
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End a run that has called as a program that has called; pytest has said all by now."""
+    # Workers of pytest-xdist still report to their controller.
+    if (
+        "livekit.rtc" in sys.modules
+        and not hasattr(config, "workerinput")
+        and _STATUS in config.stash
+    ):
+        leave(config.stash[_STATUS])
 
 
 @pytest.fixture
