@@ -19,6 +19,7 @@ def make(
     *,
     layers: int = 4,
     only_keys: dict[str, Any] | None = None,
+    words: str = "",
     **keys: Any,
 ) -> Path:
     """A model of this architecture with random weights.
@@ -28,6 +29,7 @@ def make(
         kind: its architecture.
         layers: of these it has.
         only_keys: what the head says, whatever the tensors are; ``template`` is among them.
+        words: how a text is split before its bytes become tokens, e.g. "tekken"; empty: it is not.
         keys: what both follow; ``__`` stands for a dot.
     """
     writer = gguf.GGUFWriter(path, kind)
@@ -44,7 +46,7 @@ def make(
     if template:
         writer.add_chat_template(template)
     writer.add_license("apache-2.0")
-    _tokenizer(writer)
+    _tokenizer(writer, words)
     _tensors(writer, kind, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -62,17 +64,28 @@ def _add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
         writer.add_uint32(key, value)
 
 
-def _tokenizer(writer: gguf.GGUFWriter) -> None:
+def _tokenizer(writer: gguf.GGUFWriter, words: str) -> None:
     special = ["<unk>", "<s>", "</s>"]
-    tokens = [*special, *(f"<0x{n:02X}>" for n in range(256))]
+    each = _byte_letters() if words else [f"<0x{n:02X}>" for n in range(256)]
+    tokens = [*special, *each]
     tokens += [f"w{n}" for n in range(VOCABULARY - len(tokens))]
-    kinds = [2, 3, 3, *([6] * 256), *([1] * (VOCABULARY - 259))]
-    writer.add_tokenizer_model("llama")
+    kinds = [2, 3, 3, *([1 if words else 6] * 256), *([1] * (VOCABULARY - 259))]
+    writer.add_tokenizer_model("gpt2" if words else "llama")
+    if words:
+        writer.add_tokenizer_pre(words)
+        writer.add_token_merges(["w 0"])
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * VOCABULARY)
     writer.add_token_types(kinds)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
+
+
+def _byte_letters() -> list[str]:
+    """The letters that stand for bytes: themselves where they can be seen."""
+    seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    unseen = [n for n in range(256) if n not in seen]
+    return [chr(n if n in seen else 256 + unseen.index(n)) for n in range(256)]
 
 
 def _tensors(writer: gguf.GGUFWriter, kind: str, values: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ MARKS = frozenset(
     {"<|message|>"} | {begin for begin, _ in _THOUGHTS} | {end for _, end in _THOUGHTS[:-1]}
 )
 """Tokens that are looked for here; some vocabularies call them control tokens, which spell nothing."""
-_BEGINNINGS = tuple(begin for begin, _ in _THOUGHTS)
+BEGINNINGS = tuple(begin for begin, _ in _THOUGHTS)
+"""With these a thought begins."""
 
 
 class Answer:
@@ -29,6 +30,11 @@ class Answer:
         self._thought: str | None = ""
         self.stopped = False
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a thought has begun that has not ended."""
+        return self._thought is not None and self._thought.lstrip().startswith(BEGINNINGS)
+
     def push(self, piece: bytes) -> str:
         """Text that may be sent after this piece; sets ``stopped`` when a stop text is found."""
         return self._release(self._spoken(self._decode(piece)))
@@ -36,7 +42,7 @@ class Answer:
     def flush(self) -> str:
         """What was held back, at the answer's end."""
         rest = self._spoken(self._decode(b"", final=True))
-        if self._thought and not self._thought.lstrip().startswith(_BEGINNINGS):
+        if self._thought and not self._thought.lstrip().startswith(BEGINNINGS):
             rest, self._thought = self._thought + rest, None
         text = self._release(rest)
         text, self._held = text + self._held, ""
@@ -48,7 +54,7 @@ class Answer:
             return text
         self._thought += text
         begun = self._thought.lstrip()
-        if any(begin.startswith(begun) and begun != begin for begin in _BEGINNINGS):
+        if any(begin.startswith(begun) and begun != begin for begin in BEGINNINGS):
             return ""
         end = next((end for begin, end in _THOUGHTS if begun.startswith(begin)), None)
         if end is None:

@@ -56,7 +56,7 @@ class ChatBody(BaseModel):
     max_tokens: int | None = Field(None, ge=0)
     max_completion_tokens: int | None = Field(None, ge=0)
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=1, le=MOST_TOP_K)
     repeat_penalty: float | None = Field(None, ge=0.5, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
@@ -68,6 +68,7 @@ class ChatBody(BaseModel):
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     logprobs: bool | None = None
+    logit_bias: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
 
     def chat(self) -> Chat:
@@ -105,6 +106,7 @@ class ChatBody(BaseModel):
         for name, wrong in (
             ("n", self.n not in (None, 1)),
             ("logprobs", bool(self.logprobs)),
+            ("logit_bias", bool(self.logit_bias)),
             ("response_format", kind != "text"),
         ):
             if wrong:

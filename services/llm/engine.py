@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -31,6 +32,9 @@ _MOST_THREADS = 2
 # Room kept for an answer whose longest length is not given, and the most that is kept.
 _ANSWER_TOKENS = 256
 _MOST_OF_WINDOW = 2
+# What a thought that nobody asked for may take beside an answer's longest length: else that would
+# be used up before the first word is said. Longer thoughts are a silence that no caller waits for.
+_THOUGHT_TOKENS = 512
 # Of a prompt in one step: on two cores 0.1 s, in which nobody is heard; a GPU needs more at once
 # to be used well.
 _STEP_TOKENS = {"cpu": 64, "gpu": 512}
@@ -41,7 +45,11 @@ _TRIES = 3
 _FEWEST_SLOTS = 2
 
 _SAMPLE = Chat(
-    (Message("user", "Name the first four months of the year."),),
+    (
+        # As in every call: some templates refuse a system's message.
+        Message("system", "You answer in one short sentence."),
+        Message("user", "Name the first four months of the year."),
+    ),
     Sampling(temperature=0.0),
     max_tokens=24,
 )
@@ -137,7 +145,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         for tries in range(1, _TRIES + 1):
             asked = self._ask(request, stop, room)
             try:
-                yield from _answered(request, asked, self._model.piece)
+                yield from answered(request, asked, self._model.piece)
                 return
             except ContextFull:
                 if tries == _TRIES:
@@ -149,7 +157,8 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
 
     def _fitted(self, request: Chat, room: int) -> tuple[Tokens, int]:
         """The prompt's tokens, and how many messages had to be left out."""
-        render, keep = self._model.render, request.keep_messages
+        keep = request.keep_messages
+        render = partial(self._model.render, most_tokens=self._context.window_tokens)
         try:
             return fitted(request.messages, keep, room, render)
         except BadInput as error:
@@ -165,7 +174,8 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             log.info("history_shortened", messages=dropped)
         most = self._context.window_tokens - len(tokens)
         if request.max_tokens is not None:
-            most = min(most, request.max_tokens)
+            thought = _THOUGHT_TOKENS if request.max_tokens and self._model.may_think else 0
+            most = min(most, request.max_tokens + thought)
         asked = Asked(
             np.array(tokens, np.int32), most, request.sampling, request.session,
             request.rank, stop,
@@ -174,22 +184,25 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         return asked
 
 
-def _answered(
+def answered(
     request: Chat, asked: Asked, spell: Callable[[int], bytes]
 ) -> Iterator[Words | Finished | Pause]:
     """What the decoder gives out, as text."""
-    answer, spoken, known = Answer(request.stops), 0, -1
+    answer, spoken, hidden, known = Answer(request.stops), 0, 0, -1
     while True:
         item = asked.out.get()
         if isinstance(item, int):
             spoken += 1
             text = answer.push(spell(item))
+            hidden = spoken if answer.is_thinking else hidden
+            yield Words(text) if text else PAUSE
             if answer.stopped:
                 item = Done.STOP
-                if text:
-                    yield Words(text)
                 break
-            yield Words(text) if text else PAUSE
+            if spoken < asked.most and spoken - hidden == request.max_tokens:
+                # What is kept for a thought is not the answer's.
+                item = Done.LENGTH
+                break
         elif isinstance(item, Read):
             known = item.known if known < 0 else known
             yield PAUSE

@@ -10,8 +10,8 @@ from typing import Any
 
 from appliance import logs
 from appliance.errors import ApplianceError, BadInput
-from services.llm.answer import MARKS
-from services.llm.prompt import Tokens
+from services.llm.answer import BEGINNINGS, MARKS
+from services.llm.prompt import Tokens, has_endless_word, without_system
 from services.llm.vocabulary import Message
 
 log = logs.get(__name__)
@@ -20,6 +20,7 @@ _ALL_LAYERS = 0x7FFFFFFF
 _PIECE_BYTES = 256
 _OPEN_THOUGHT = "<think>"
 _NO_THOUGHT = "\n</think>\n\n"
+_INSTRUCTIONS = "Answer briefly."
 
 
 class Model:
@@ -59,9 +60,15 @@ class Model:
         self.ends = frozenset(token for token in every if is_end(self._vocab, token))
         """Tokens with which it ends its turn."""
         self._control = _any_of(self._text_of(t) for t in every if is_control(self._vocab, t))
+        texts = [self._raw_text_of(token) for token in every]
+        self.may_think = any(begin.encode() in texts for begin in BEGINNINGS)
+        """Whether its vocabulary has a word with which thinking begins."""
+        # A token spells at most as many characters as its name has bytes.
+        self._longest = max(map(len, texts))
         self._pieces: dict[int, bytes] = {}
         try:
             self._template = self._read_template(model_id)
+            self._takes_system = self._shows_system()
         except ApplianceError:
             self.close()
             raise
@@ -96,19 +103,36 @@ class Model:
             ) from error  # fmt: skip
 
     def _text_of(self, token: int) -> str:
-        if token < 0:
-            return ""
-        return str(self.lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+        return "" if token < 0 else self._raw_text_of(token).decode("utf-8", "replace")
 
-    def render(self, messages: Sequence[Message]) -> Tokens:
+    def _raw_text_of(self, token: int) -> bytes:
+        found: bytes = self.lib.llama_vocab_get_text(self._vocab, token)
+        return found
+
+    def _shows_system(self) -> bool:
+        # Some templates raise on a system's message, as Gemma 2's; others leave it out.
+        told = (Message("system", _INSTRUCTIONS), Message("user", "Hello."))
+        try:
+            return _INSTRUCTIONS in self._prompt(told)
+        except Exception:  # noqa: BLE001  a template may raise anything
+            return False
+
+    def _prompt(self, messages: Sequence[Message]) -> str:
+        shown = [{"role": m.role, "content": self._harmless(m.text)} for m in messages]
+        return without_thought(str(self._template(messages=shown, enable_thinking=False).prompt))
+
+    def render(self, messages: Sequence[Message], most_tokens: int) -> Tokens | None:
         """The conversation as tokens, up to where the assistant is to speak.
+
+        Returns:
+            None: it is longer than any ``most_tokens`` tokens, or has a word that would be the
+            end of this program.
 
         Raises:
             BadInput: the model's template does not take these messages.
         """
-        shown = [{"role": m.role, "content": self._harmless(m.text)} for m in messages]
         try:
-            prompt = str(self._template(messages=shown, enable_thinking=False).prompt)
+            prompt = self._prompt(messages if self._takes_system else without_system(messages))
         except Exception as error:
             # A template is a program from the model's file; it may raise anything.
             log.info("template_refused", error=type(error).__name__)
@@ -116,15 +140,21 @@ class Model:
                 "messages_refused", "The model's template does not take these messages.",
                 "Start with a system or user message and end with a user message.",
             ) from error  # fmt: skip
-        return self.tokenize(without_thought(prompt))
+        # Tokenising takes seconds for some megabytes, and a stack as deep as the longest word.
+        if len(prompt) > most_tokens * self._longest or has_endless_word(prompt):
+            return None
+        return self.tokenize(prompt)
 
     def tokenize(self, text: str) -> Tokens:
         """A text as tokens; the names of control tokens in it become those."""
         data = text.encode()
-        size = len(data) + 2
+        return self._tokenized(data, len(data) + 2)
+
+    def _tokenized(self, data: bytes, size: int) -> Tokens:
         found = (ctypes.c_int32 * size)()
         count = self.lib.llama_tokenize(self._vocab, data, len(data), found, size, False, True)
-        return list(found[:count])
+        # More tokens than bytes: in some vocabularies a blank is a sign of three.
+        return self._tokenized(data, -count) if count < 0 else list(found[:count])
 
     def _harmless(self, text: str) -> str:
         # What a caller types must not end his own turn and speak as the system.

@@ -12,8 +12,15 @@ from services.llm.vocabulary import Message
 # every time, and the model would have to read all of it again.
 _DROPPED_AT_ONCE = 4
 
+STACK_BYTES = 256 << 20
+"""Stack of a thread that tokenises; it is memory only as far as it is used."""
+# The library's regular expressions call themselves for each character of a word, some 330 bytes
+# of stack each time. Words of up to twice this length are let through, and need half the stack.
+_WORD_CHARS = STACK_BYTES // (4 * 330)
+
 Tokens = list[int]
-Render = Callable[[Sequence[Message]], Tokens]
+Render = Callable[[Sequence[Message]], Tokens | None]
+"""None: it would be far too long, and was not tokenised."""
 
 
 def joined(messages: Sequence[Message]) -> list[Message]:
@@ -25,6 +32,25 @@ def joined(messages: Sequence[Message]) -> list[Message]:
         else:
             found.append(message)
     return found
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same for a template that knows no system: a user says it, in front of his own words."""
+    found: list[Message] = []
+    for message in messages:
+        role = "user" if message.role == "system" else message.role
+        if found and found[-1].role == role:
+            found[-1] = Message(role, f"{found[-1].text}\n\n{message.text}")
+        else:
+            found.append(Message(role, message.text))
+    return found
+
+
+def has_endless_word(text: str) -> bool:
+    """Whether a word, or the blank between two, is longer than a thread's stack may be deep."""
+    # A word of twice the length fills one of these pieces, wherever it begins.
+    starts = range(0, len(text) - _WORD_CHARS + 1, _WORD_CHARS)
+    return any(len(text[at : at + _WORD_CHARS].split(None, 1)) < 2 for at in starts)
 
 
 def fitted(
@@ -50,17 +76,17 @@ def fitted(
     if cuts[-1] != last:
         cuts.append(last)
 
-    def after(cut: int) -> Tokens:
-        return render(joined([*messages[:head], *messages[cut:]]))
+    def after(cut: int) -> Tokens | None:
+        tokens = render(joined([*messages[:head], *messages[cut:]]))
+        return None if tokens is None or len(tokens) > room_tokens else tokens
 
     tokens, cut = after(head), head
-    if len(tokens) > room_tokens:
+    if tokens is None:
         # Rendering thousands of messages takes a while; the longer the cut, the fewer the tokens.
-        cut = cuts[
-            min(bisect_left(cuts, -room_tokens, key=lambda c: -len(after(c))), len(cuts) - 1)
-        ]
+        first = bisect_left(cuts, True, key=lambda c: after(c) is not None)
+        cut = cuts[min(first, len(cuts) - 1)]
         tokens = after(cut)
-    if len(tokens) <= room_tokens:
+    if tokens is not None:
         return tokens, cut - head
     raise BadInput(
         "context_length_exceeded", "The last message alone is longer than the model's window.",

@@ -28,6 +28,7 @@ class Sampling:
     temperature: float = 1.0
     """0: always the likeliest word, the same every time."""
     top_p: float = 1.0
+    """0: always the likeliest word, too."""
     top_k: int = 40
     """At most ``MOST_TOP_K``."""
     repeat_penalty: float = 1.0

@@ -169,6 +169,11 @@ def test_a_long_conversation_loses_its_oldest_turns(llm: ServiceHandle) -> None:
             400,
             "context_length_exceeded",
         ),
+        (
+            {"messages": [{"role": "user", "content": "a" * 200_000}]},
+            400,
+            "context_length_exceeded",
+        ),
         ({"messages": [{"role": "user", "content": "a" * 5_000_000}]}, 413, "body_too_large"),
     ],
 )

@@ -39,6 +39,7 @@ def test_tokens_are_drawn_as_likely_as_they_are() -> None:
     counts = np.bincount(drawn(4000, temperature=1.0), minlength=5) / 4000
     assert np.abs(counts - expected).max() < 0.03
     assert set(drawn(top_k=2)) == {1, 2}
+    assert set(drawn(top_p=0)) == set(drawn(top_p=0, frequency_penalty=0.1)) == {1}
     assert set(drawn(top_p=0.5)) == {1}
     assert set(drawn(top_p=0.8)) == {1, 2}
     flat = np.bincount(drawn(4000, temperature=2.0), minlength=5) / 4000

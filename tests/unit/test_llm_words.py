@@ -9,7 +9,7 @@ import pytest
 from appliance.errors import BadInput
 from services.llm.answer import Answer
 from services.llm.body import ChatBody
-from services.llm.prompt import fitted, joined
+from services.llm.prompt import STACK_BYTES, fitted, has_endless_word, joined, without_system
 from services.llm.vocabulary import Message
 
 pytestmark = pytest.mark.unit
@@ -78,6 +78,38 @@ def test_a_talk_of_thousands_of_messages_is_rendered_but_a_few_times() -> None:
     assert len(rendered) < 15
 
 
+def test_what_is_too_long_to_be_tokenised_is_cut_like_what_does_not_fit() -> None:
+    def careful(messages: Sequence[Message]) -> list[int] | None:
+        return None if len(messages) > 30 else render(messages)
+
+    for turns in (10, 100, 101):
+        assert fitted(talk(turns), 0, 200, careful) == fitted(talk(turns), 0, 200, render)
+    with pytest.raises(BadInput) as refused:
+        fitted(talk(5), 0, 200, lambda messages: None)
+    assert refused.value.code == "context_length_exceeded"
+
+
+def test_without_a_system_a_user_says_what_it_says() -> None:
+    system, hello = Message("system", "Be brief."), Message("user", "Hello.")
+    reply = Message("assistant", "Hi.")
+    assert without_system([system, hello, reply]) == [Message("user", "Be brief.\n\nHello."), reply]
+    assert without_system([system]) == [Message("user", "Be brief.")]
+    assert without_system([system, reply, hello]) == [Message("user", "Be brief."), reply, hello]
+    assert without_system([hello, system, reply]) == [Message("user", "Hello.\n\nBe brief."), reply]
+    assert without_system([hello, reply]) == [hello, reply]
+
+
+@pytest.mark.parametrize("piece", ["a", " ", "\n", "的", "a,b.", "１_é"])
+def test_only_a_word_deeper_than_half_a_stack_is_endless(piece: str) -> None:
+    deepest = STACK_BYTES // 330
+    word = piece * (deepest // 2 // len(piece))
+    assert has_endless_word(word)
+    assert has_endless_word("Well. " * 7 + word + " And so on.")
+    short = piece * (deepest // 20 // len(piece))
+    assert not has_endless_word(f"Well {short} {short} and {short}: so on. " * 10)
+    assert not has_endless_word("")
+
+
 def test_neighbours_of_one_role_are_joined() -> None:
     said = [Message("user", "a"), Message("user", "b"), Message("assistant", "c")]
     assert joined(said) == [Message("user", "a\nb"), Message("assistant", "c")]
@@ -134,6 +166,7 @@ def test_a_stop_text_ends_the_answer_even_in_pieces() -> None:
         ({"functions": [{}]}, "tools_not_supported"),
         ({"n": 2}, "n_not_supported"),
         ({"logprobs": True}, "logprobs_not_supported"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias_not_supported"),
         ({"response_format": {"type": "json_object"}}, "response_format_not_supported"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "tools_not_supported"),
         (
@@ -164,6 +197,8 @@ def test_openais_fields_become_ours() -> None:
             "max_completion_tokens": 0,
             "stop": "x",
             "temperature": 0,
+            "top_p": 0,
+            "logit_bias": {},
             "tools": [],
             "parallel_tool_calls": True,
             "user": "someone",

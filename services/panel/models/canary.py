@@ -24,6 +24,8 @@ _QUESTION_S = 60.0
 # A model that reads its whole context more slowly than this may still answer calls, which are shorter.
 _LONG_S = 60.0
 _ANSWER_TOKENS = 24
+# As in every call: some templates refuse a system's message.
+_INSTRUCTIONS = "You answer in one short sentence."
 _FEW_TOKENS = 4
 # English has about four characters a token; a little more than the context, so that it is full.
 _CHARS_PER_TOKEN = 4.6
@@ -86,7 +88,7 @@ async def try_tts(client: httpx.AsyncClient, voice: str) -> None:
 
 
 async def _chat(client: httpx.AsyncClient, texts: list[str], tokens: int, within_s: float) -> str:
-    messages: list[dict[str, str]] = []
+    messages = [{"role": "system", "content": _INSTRUCTIONS}]
     for text in texts:
         messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "I see."}]
     body = {
