@@ -11,7 +11,8 @@ class Priority(IntEnum):
 
     LIVE = 0
     PREEMPTIVE = 1
-    """An answer to a turn that may not be over: never superseded, and raised to ``LIVE`` when it is."""
+    """An answer to a turn that may not be over, raised to ``LIVE`` when it is. No other room's work
+    ends it; what its own room asks for next does, if it is as urgent."""
     SPECULATIVE = 2
     INTERIM = 3
     BACKGROUND = 4
@@ -19,7 +20,7 @@ class Priority(IntEnum):
 
     @property
     def may_be_superseded(self) -> bool:
-        """Whether more urgent work ends it."""
+        """Whether another room's more urgent work ends it."""
         return self in (Priority.SPECULATIVE, Priority.INTERIM)
 
 
