@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -12,6 +12,8 @@ import httpx2
 import openai
 import pytest
 
+from services.llm.vocabulary import Message
+from tests.margins import Margins, margins
 from tests.results import note
 from tests.services.conftest import ServiceFactory, ServiceHandle
 from tests.services.test_llm import alone_after_a_while
@@ -23,8 +25,10 @@ PATH = "/v1/chat/completions"
 RUNNING = 'earshot_requests_running{service="llm"}'
 WINDOW = 512
 SYSTEM = {"role": "system", "content": "You answer in one short sentence. " * 14}
-CITIES = ("France", "Spain", "Italy", "Germany")
-TURNS = 3
+COUNTRIES = ("France", "Spain", "Italy", "Germany")
+# Who else is in a step decides how its numbers are added up, which moves logits by some hundredths.
+# What does not belong into an answer lies whole numbers away.
+CLOSE = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +47,60 @@ async def ask(
     return found
 
 
-async def talk(http: httpx.AsyncClient, country: str, fields: dict[str, Any]) -> list[int]:
-    """Some turns of one room; how many tokens were known at each."""
-    messages, known, before = [SYSTEM], [], 0
-    for question in (f"What is the capital of {country}?", "Is it large?", "Thank you."):
+def questions(country: str) -> tuple[str, ...]:
+    return (f"What is the capital of {country}?", "Is it large?", "Thank you.")
+
+
+async def talk(
+    http: httpx.AsyncClient, room: str, country: str, past: Sequence[str] = ()
+) -> tuple[list[str], list[int]]:
+    """Some turns of one room: what was answered, and how many tokens were known at each.
+
+    With a ``past`` each turn is asked as if that had been said before.
+    """
+    messages, said, known, before = [SYSTEM], list[str](), list[int](), 0
+    for turn, question in enumerate(questions(country)):
         messages.append({"role": "user", "content": question})
-        answer = await ask(http, country, messages, **fields)
+        answer = await ask(http, room, messages)
         choice = answer["choices"][0]
-        assert choice["message"]["content"].strip()
+        said.append(choice["message"]["content"])
+        assert said[-1].strip()
         assert choice["finish_reason"] in ("stop", "length")
-        messages.append({"role": "assistant", "content": choice["message"]["content"]})
+        messages.append({"role": "assistant", "content": (past or said)[turn]})
         usage = answer["usage"]
         known.append(usage["prompt_tokens_details"]["cached_tokens"])
         # All that was in the prompt before is known, whatever the other rooms did meanwhile.
         assert known[-1] >= before
         before = usage["prompt_tokens"]
-    return known
+    return said, known
 
 
-async def test_four_rooms_keep_their_talk_while_others_fail(llm: ServiceHandle) -> None:
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Margins]:
+    with margins("smollm2-135m-instruct", WINDOW) as found:
+        yield found
+
+
+def apart(reader: Margins, country: str, one: Sequence[str], other: Sequence[str]) -> list[float]:
+    """At each turn with another answer: how nearly the other had been given."""
+    talk, found = [Message("system", SYSTEM["content"])], []
+    for question, first, second in zip(questions(country), one, other, strict=True):
+        talk.append(Message("user", question))
+        if first != second:
+            found.append(reader.between(talk, first, second))
+        talk.append(Message("assistant", first))
+    return found
+
+
+def test_an_answer_of_another_room_would_be_seen(reader: Margins) -> None:
+    right, wrong = ["It is Rome.", "Yes.", "Bye."], ["It is Paris.", "Yes.", "Bye."]
+    assert apart(reader, "Italy", right, right) == []
+    assert apart(reader, "Italy", right, wrong)[0] > 5 * CLOSE
+
+
+async def test_four_rooms_say_the_same_while_others_fail(
+    llm: ServiceHandle, reader: Margins
+) -> None:
     over = asyncio.Event()
 
     async def bad_requests(http: httpx.AsyncClient) -> None:
@@ -91,14 +130,19 @@ async def test_four_rooms_keep_their_talk_while_others_fail(llm: ServiceHandle) 
             assert answer.json()["usage"]["total_tokens"] <= WINDOW
 
     async with llm.async_client() as http, llm.async_client() as other:
+        quiet = await asyncio.gather(*(talk(http, f"quiet {name}", name) for name in COUNTRIES))
         faults = [
             asyncio.create_task(fault(other))
             for fault in (bad_requests, leaves_in_the_middle, fills_its_window)
         ]
-        known = await asyncio.gather(*(talk(http, country, {}) for country in CITIES))
+        beside = await asyncio.gather(
+            *(talk(http, name, name, quiet[at][0]) for at, name in enumerate(COUNTRIES))
+        )
         over.set()
         await asyncio.gather(*faults)
-    note("llm rooms beside faults", known=known)
+    others = [apart(reader, name, quiet[at][0], beside[at][0]) for at, name in enumerate(COUNTRIES)]
+    note("llm rooms beside faults", known=[known for _, known in beside], apart=others)
+    assert max(sum(others, [0.0])) < CLOSE
     await asyncio.to_thread(until, lambda: llm.metric(RUNNING) == 0)
 
 
