@@ -42,7 +42,7 @@ def turns(
     if as_json:
         typer.echo(json.dumps([_as_json(call, turn) for call, turn in found], indent=2))
     else:
-        _show(found)
+        _show(found, {call.id for call in store.sessions.open()} if store else set())
 
 
 def _as_json(session_id: str, turn: Turn) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _as_json(session_id: str, turn: Turn) -> dict[str, Any]:
     return {"session_id": session_id, **{name: whole[name] for name in kept}}
 
 
-def _show(found: list[tuple[str, Turn]]) -> None:
+def _show(found: list[tuple[str, Turn]], open_calls: set[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -62,12 +62,24 @@ def _show(found: list[tuple[str, Turn]]) -> None:
     for stage in STAGES:
         table.add_column(stage.replace("_", " "), justify="right")
     table.add_column("")
+    last = {session_id: 0 for session_id, _turn in found}
+    for session_id, turn in found:
+        last[session_id] = max(last[session_id], turn.index)
     for session_id, turn in found:
         began = turn.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         times = ("-" if (ms := turn.ms.get(stage)) is None else str(ms) for stage in STAGES)
-        how = "cut short" if turn.interrupted else "no answer" if turn.finished_at is None else ""
-        table.add_row(session_id, str(turn.index), began, *times, how)
+        # Only a call's last turn can still be answered.
+        may_come = session_id in open_calls and turn.index == last[session_id]
+        table.add_row(session_id, str(turn.index), began, *times, _end(turn, may_come=may_come))
     console = Console()
     # A narrow terminal folds the lines; cut ids would be of no use.
     console.width = max(console.width, _WIDTH)
     console.print(table if found else "No turns yet.")
+
+
+def _end(turn: Turn, *, may_come: bool) -> str:
+    if turn.interrupted:
+        return "cut short"
+    if turn.finished_at is None:
+        return "under way" if may_come else "no answer"
+    return ""

@@ -66,7 +66,19 @@ def test_one_calls_turns_are_listed_in_their_order(app: typer.Typer, store: Stor
     store.turns.begin(call.id, "and")
     shown = CliRunner().invoke(app, ["turns", call.id], env={"COLUMNS": "200"})
     assert shown.output.count(call.id) == 3
+    assert "no answer" not in shown.output
+    assert "under way" in shown.output
+    index = store.turns.begin(call.id, "or")
+    store.turns.finish(call.id, index, "or", interrupted=False, ms=MS)
+    # What came after it was answered, so it never will be.
+    shown = CliRunner().invoke(app, ["turns", call.id], env={"COLUMNS": "200"})
     assert "no answer" in shown.output
+    assert "under way" not in shown.output
+    store.turns.begin(call.id, "and")
+    store.sessions.end(call.id, EndState.COMPLETED)
+    shown = CliRunner().invoke(app, ["turns"], env={"COLUMNS": "200"})
+    assert shown.output.count("no answer") == 2
+    assert "under way" not in shown.output
     unknown = CliRunner().invoke(app, ["turns", "nobody"])
     assert isinstance(unknown.exception, NotFound)
 
