@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 
+from appliance import logs
 from appliance.errors import Refused
 from appliance.store import Store
 from appliance.store.vocabulary import STAGES
@@ -17,8 +19,11 @@ from services.panel.access.identity import is_secure
 BUCKETS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 # A turn is counted once. What a synthetic caller heard is added a moment after the turn's end.
 SETTLED = timedelta(seconds=30)
+# The clock of a box without a battery is set far forward when it hears the time.
+_SET_S = 5.0
 
 router = APIRouter(include_in_schema=False)
+log = logs.get(__name__)
 
 
 class Latency:
@@ -27,14 +32,18 @@ class Latency:
     Args:
         store: where turns are kept.
         now: the time, in UTC; what was finished before the histogram was made is not counted.
+        clock: seconds that only go forward: tells time that passed from a clock that was set.
     """
 
     def __init__(
-        self, store: Store, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        store: Store,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._now = now
-        self._counted_until = now() - SETTLED
+        self._now, self._clock = now, clock
+        self._counted_until, self._counted_s = now() - SETTLED, clock()
         self._lock = asyncio.Lock()
         self._registry = CollectorRegistry()
         self._histogram = Histogram(
@@ -52,10 +61,15 @@ class Latency:
             ApplianceError: the store does not answer.
         """
         async with self._lock:
-            until = self._now() - SETTLED
-            if until > self._counted_until:
+            until, now_s = self._now() - SETTLED, self._clock()
+            passed_s = (until - self._counted_until).total_seconds()
+            if abs(passed_s - (now_s - self._counted_s)) > _SET_S:
+                # The time between is none that passed: turns of long ago may lie in it.
+                log.info("clock_was_set", by_s=round(passed_s - (now_s - self._counted_s)))
+                self._counted_until, self._counted_s = until, now_s
+            elif until > self._counted_until:
                 times = await asyncio.to_thread(self._store.turns.times, self._counted_until, until)
-                self._counted_until = until
+                self._counted_until, self._counted_s = until, now_s
                 for ms in times:
                     self._count(ms)
             return generate_latest(self._registry)

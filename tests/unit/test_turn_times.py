@@ -22,6 +22,7 @@ pytestmark = pytest.mark.unit
 
 MS = {"transcript": 300, "end_of_turn": 450, "first_sound": 700, "at_ear": None}
 _AN_HOUR = timedelta(hours=1)
+_HEARD = 'voice_turn_latency_seconds_count{stage="first_sound"}'
 
 
 @pytest.fixture
@@ -120,8 +121,10 @@ def _value(page: str, line: str) -> float:
 
 
 async def test_finished_turns_are_counted_once_when_they_are_settled(panel: Panel) -> None:
-    moment = datetime.now(UTC)
-    counter = panel.app.state.latency = latency.Latency(panel.store, lambda: moment)
+    began = moment = datetime.now(UTC)
+    counter = panel.app.state.latency = latency.Latency(
+        panel.store, lambda: moment, lambda: (moment - began) / timedelta(seconds=1)
+    )
     heard = 'voice_turn_latency_seconds_count{stage="at_ear"}'
     assert _value((await panel.http.get("/metrics")).text, heard) == 0
 
@@ -137,6 +140,36 @@ async def test_finished_turns_are_counted_once_when_they_are_settled(panel: Pane
         assert _value(answer.text, transcripts) == 1
         sound = 'voice_turn_latency_seconds_sum{stage="first_sound"}'
         assert _value(answer.text, sound) == pytest.approx(1.4)
+
+
+async def test_old_turns_are_not_counted_again_when_the_clock_is_set_forward(store: Store) -> None:
+    _held(store, MS)
+    moment, seconds = datetime.now(UTC) - timedelta(days=10), 0.0
+    counter = latency.Latency(store, lambda: moment, lambda: seconds)
+    assert _value((await counter.page()).decode(), _HEARD) == 0
+    moment, seconds = datetime.now(UTC) + 2 * latency.SETTLED, 15.0
+    assert _value((await counter.page()).decode(), _HEARD) == 0
+
+
+async def test_counting_goes_on_when_the_clock_is_set_back(store: Store) -> None:
+    moment, seconds = datetime.now(UTC) + _AN_HOUR, 0.0
+    counter = latency.Latency(store, lambda: moment, lambda: seconds)
+    await counter.page()
+    moment, seconds = datetime.now(UTC), 15.0
+    await counter.page()
+    _held(store, MS)
+    moment, seconds = moment + 2 * latency.SETTLED, 75.0
+    assert _value((await counter.page()).decode(), _HEARD) == 1
+
+
+async def test_a_clock_that_is_put_right_by_a_second_loses_no_turn(store: Store) -> None:
+    moment, seconds = datetime.now(UTC), 0.0
+    counter = latency.Latency(store, lambda: moment, lambda: seconds)
+    _held(store, MS)
+    moment, seconds = moment - timedelta(seconds=1), 0.5
+    await counter.page()
+    moment, seconds = moment + 2 * latency.SETTLED, 60.5
+    assert _value((await counter.page()).decode(), _HEARD) == 1
 
 
 async def test_metrics_are_for_whoever_may_read_and_on_this_machine_alone(panel: Panel) -> None:
