@@ -75,6 +75,8 @@ def test_a_spoken_question_is_answered(box: Box, cookies: Cookies, tmp_path: Pat
         wait = visited.until(lambda: visited.text("#speed-last"), 5, "how fast that was")
         visited.page.click("#speed summary")
         assert visited.page.locator("#speed figure").count() == 1
+        # The greeting before it is no answer.
+        assert visited.text("#speed figcaption").startswith("Answer 1:")
         assert visited.page.locator("#speed figure li").count() == 5
         assert visited.text("#speed figure li:last-child .time") == wait
         assert re.fullmatch(r"\d+\.\d\d s", wait)

@@ -10,8 +10,10 @@ export class WaterfallView {
   readonly #box = element<HTMLDetailsElement>("speed");
   readonly #summary = element("speed-last");
   readonly #turns = element("speed-turns");
+  #drawn = 0;
 
   clear(): void {
+    this.#drawn = 0;
     this.#turns.replaceChildren();
     this.#box.hidden = true;
   }
@@ -23,7 +25,9 @@ export class WaterfallView {
     if (found.length === 0 || wait === undefined) return;
     this.#box.hidden = false;
     this.#summary.textContent = seconds(wait);
-    this.#turns.prepend(figure(turn.turn, wait, found));
+    // A turn's own number would count the greeting and what was typed.
+    this.#drawn += 1;
+    this.#turns.prepend(figure(this.#drawn, wait, found));
     while (this.#turns.children.length > KEPT) this.#turns.lastElementChild?.remove();
   }
 }
@@ -32,7 +36,7 @@ function figure(number: number, wait: number, found: readonly Bar[]): HTMLElemen
   const whole = Math.max(...found.map((bar) => bar.to), 1);
   const box = document.createElement("figure");
   const caption = document.createElement("figcaption");
-  caption.textContent = `Answer ${number + 1}: ${seconds(wait)} after your last word`;
+  caption.textContent = `Answer ${number}: ${seconds(wait)} after your last word`;
   const rows = document.createElement("ol");
   for (const bar of found) {
     const row = document.createElement("li");
