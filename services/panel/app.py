@@ -118,7 +118,7 @@ def create_app(
         app.state.farewell = goodbye = farewell.Farewell(desk)
         app.state.readiness.pause = lambda: goodbye.pause or office.switcher.pause
         app.state.measuring = measuring = Measuring(settings, desk, app.state.readiness)
-        await office.open()
+        await asyncio.gather(measuring.open(), office.open())
         loops = (watch.run(), purge.run(), sampler.run(), backups.run()) if watching else ()
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 
 from appliance import logs
 from appliance.errors import NotFound, NotReady, Refused
+from appliance.files import write_whole
 from appliance.measuring import results
 from appliance.settings import PROJECT_DIR, Settings
 from services.panel.desk import Desk
@@ -26,7 +28,10 @@ SHOWN = 10
 COMMAND = (sys.executable, "-m", "appliance.cli", "bench")
 # The panel itself stops within two seconds.
 _STOP_S = 1.5
+# What is stopped by hand has time to leave its rooms on a busy box.
+_LEAVE_S = 10.0
 _BROKE_OFF = "The measurement broke off."
+_RESTARTED = "The measurement broke off when the panel was restarted."
 _STEP = re.compile(r"(\d+) of (\d+)")
 
 log = logs.get(__name__)
@@ -55,6 +60,8 @@ class Progress:
     done: int
     total: int
     problem: str
+    stopped: bool
+    """The last one, by hand."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,10 @@ class Kept:
     asked: int
     p50: float | None
     p90: float | None
+    beside: int
+    """Other callers who were on the line meanwhile."""
+    broken_off: bool
+    """Whether it was ended before its time."""
 
 
 class Measuring:
@@ -86,6 +97,8 @@ class Measuring:
         command: Sequence[str] = COMMAND,
     ) -> None:  # fmt: skip
         self._folder = results.folder_of(settings)
+        # There while one is under way; a panel that finds it at its start was ended in the middle.
+        self._mark = self._folder / "under-way"
         self._desk = desk
         self._readiness = readiness
         self._command = command
@@ -93,6 +106,12 @@ class Measuring:
         self._process: asyncio.subprocess.Process | None = None
         self._done = self._total = 0
         self._problem = ""
+        self._ending = self._stopped = self._closing = False
+
+    async def open(self) -> None:
+        """Find out whether the panel was ended in the middle of one."""
+        if await asyncio.to_thread(_take_away, self._mark):
+            self._problem = _RESTARTED
 
     @property
     def running(self) -> bool:
@@ -106,7 +125,7 @@ class Measuring:
 
     def progress(self) -> Progress:
         """How far it is."""
-        return Progress(self.running, self._done, self._total, self._problem)
+        return Progress(self.running, self._done, self._total, self._problem, self._stopped)
 
     async def start(self, wish: Wish) -> None:
         """Begin in the background.
@@ -130,23 +149,50 @@ class Measuring:
             # Another click came while this one looked.
             raise Refused("measuring", "A measurement is under way already.", "Wait for its end.")
         self._done, self._total, self._problem = 0, wish.rooms * wish.turns, ""
+        self._process, self._ending, self._stopped = None, False, False
         self._task = asyncio.create_task(self._run(wish), name="measuring.run")
 
+    async def stop(self) -> bool:
+        """End it by hand; its calls are hung up. Returns whether there was one."""
+        if not self.running:
+            return False
+        self._stopped = True
+        await self._end(_LEAVE_S)
+        return True
+
     async def close(self) -> None:
-        """End it where it is; its calls are hung up."""
+        """End it with the panel; the next one says so."""
+        self._closing = True
+        await self._end(_STOP_S)
+
+    async def _end(self, patience_s: float) -> None:
         if self._task is None:
             return
-        if self._process is not None and self._process.returncode is None:
-            # As Ctrl-C does: the command leaves its rooms.
-            self._process.send_signal(signal.SIGINT)
-        _done, late = await asyncio.wait({self._task}, timeout=_STOP_S)
+        self._interrupt()
+        _done, late = await asyncio.wait({self._task}, timeout=patience_s)
         if late:
             if self._process is not None and self._process.returncode is None:
                 self._process.kill()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _interrupt(self) -> None:
+        # Once: a second Ctrl-C would end the command before it has left its rooms.
+        if not self._ending and self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        self._ending = True
+
     async def _run(self, wish: Wish) -> None:
+        await asyncio.to_thread(_put_down, self._mark)
+        over = False
+        try:
+            over = await self._measure(wish)
+        finally:
+            if over or self._stopped or not self._closing:
+                await asyncio.to_thread(_take_away, self._mark)
+
+    async def _measure(self, wish: Wish) -> bool:
+        """Whether there is a result."""
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, *wish.options, cwd=PROJECT_DIR,
@@ -156,19 +202,26 @@ class Measuring:
         except OSError as error:
             log.warning("measuring_not_started", error=type(error).__name__)
             self._problem = "The measurement could not be started."
-            return
+            return False
         try:
+            if self._ending:
+                # It was told to end before there was a program to tell.
+                self._process.send_signal(signal.SIGINT)
             said = await self._follow(self._process)
             code = await self._process.wait()
         except Exception as error:  # noqa: BLE001  whatever it said, the page must not show success
             log.warning("measuring_broke_off", error=type(error).__name__)
             self._problem = _BROKE_OFF
-            return
+            return False
         finally:
             await _ended(self._process)
         log.info("measured", code=code, rooms=wish.rooms, turns=wish.turns)
-        if code:
+        if code == 0:
+            # It was done before the word to stop came.
+            self._stopped = False
+        elif not self._stopped:
             self._problem = said or _BROKE_OFF
+        return code == 0
 
     async def _follow(self, process: asyncio.subprocess.Process) -> str:
         """Count the steps; returns the last thing said that is none."""
@@ -207,6 +260,26 @@ class Measuring:
         raise NotFound("measurement_unknown", "There is no such measurement.", "Look at the list.")
 
 
+def _put_down(mark: Path) -> None:
+    try:
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(mark, "")
+    except OSError as error:
+        # It is measured all the same: the command itself says what is wrong with the folder.
+        log.warning("measuring_not_marked", error=type(error).__name__)
+
+
+def _take_away(mark: Path) -> bool:
+    """Whether it was there."""
+    try:
+        mark.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        log.warning("measuring_mark_stays", error=type(error).__name__)
+    return True
+
+
 async def _ended(process: asyncio.subprocess.Process) -> None:
     """End it if it still runs: as Ctrl-C does, so that it leaves its rooms, or by force."""
     if process.returncode is not None:
@@ -225,7 +298,8 @@ def _kept(name: str, result: dict[str, Any]) -> Kept:
     return Kept(
         name, datetime.fromisoformat(result["when"]), int(plan["rooms"]), bool(plan["overlap"]),
         int(ours["questions"]["answered"]), int(ours["questions"]["asked"]),
-        at_ear.get("p50"), at_ear.get("p90"),
+        at_ear.get("p50"), at_ear.get("p90"), int(result.get("callers_beside") or 0),
+        bool(result.get("broken_off")),
     )  # fmt: skip
 
 
