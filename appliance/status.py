@@ -178,22 +178,35 @@ async def _get(path: str, *, port: int = 0, socket: Path | None = None) -> tuple
     return int(head.split(b" ", 2)[1]), body
 
 
-def program_memory(settings: Settings) -> dict[str, int]:
-    """Proportional set size in bytes of each program that runs, its children included."""
+def program_memory(settings: Settings, *, without: int | None = None) -> dict[str, int]:
+    """Proportional set size in bytes of each program that runs, its children included.
+
+    ``without`` is the pid of a process that is left out with its own children.
+    """
     processes, _records = _supervision(settings)
-    return {name: tree_bytes(one.pid) for name, one in processes.items() if one.pid}
+    return {name: tree_bytes(o.pid, without=without) for name, o in processes.items() if o.pid}
 
 
 def _memory(pids: dict[str, int]) -> dict[str, int]:
     return {name: round(tree_bytes(pid) / 1e6) for name, pid in pids.items() if pid}
 
 
-def tree_bytes(pid: int) -> int:
-    """Proportional set size in bytes of a process and its children; 0 if there is none."""
+def tree_bytes(pid: int, *, without: int | None = None) -> int:
+    """Proportional set size in bytes of a process and its children; 0 if there is none.
+
+    ``without`` is the pid of one that is left out with its own children.
+    """
     total = 0
+    for one in _family(pid) - _family(without):
+        with suppress(psutil.Error):
+            total += one.memory_full_info().pss
+    return total
+
+
+def _family(pid: int | None) -> set[psutil.Process]:
+    if pid is None:
+        return set()
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += one.memory_full_info().pss
-    return total
+        return {process, *process.children(recursive=True)}
+    return set()

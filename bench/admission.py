@@ -1,6 +1,8 @@
 """Many callers for few seats, through the real front door: who gets in, and how soon the rest is told.
 
 `.venv/bin/python bench/admission.py` starts a panel, a media server and a front door of its own.
+A percentile lies between its two neighbours in a straight line, as in `appliance bench`. The results kept up to November
+2026 (`p95`, `longest`) are by statistics.quantiles, whose p99 of few values can lie beyond the longest.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import asyncio
 import json
 import random
 import socket
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -25,6 +26,7 @@ from typing import Any
 
 import aiohttp
 
+from appliance.measuring.figures import summary
 from appliance.settings import PROJECT_DIR
 from appliance.store import Session, Store
 from bench.machine import machine
@@ -52,20 +54,10 @@ class Storm:
         return {
             "answers": dict(self.answers),
             "most_at_once": self.most_at_once,
-            "busy_ms": _spread(self.busy_ms),
-            "admitted_ms": _spread(self.admitted_ms),
+            "busy_ms": summary(round(ms, 1) for ms in self.busy_ms),
+            "admitted_ms": summary(round(ms, 1) for ms in self.admitted_ms),
             "seconds": round(self.seconds, 1),
         }
-
-
-def _spread(figures: list[float]) -> dict[str, float]:
-    if len(figures) < 2:
-        return {}
-    cuts = statistics.quantiles(figures, n=100)
-    return {
-        "p50": round(cuts[49], 1), "p95": round(cuts[94], 1), "p99": round(cuts[98], 1),
-        "longest": round(max(figures), 1),
-    }  # fmt: skip
 
 
 async def storm(box: Box, requests: int, at_once: int, *, admitted: int = 0) -> Storm:

@@ -13,43 +13,65 @@ TITLES = {
     "first_clause": "first clause",
     "first_sound": "first sound",
     "at_ear": "heard",
-    "silence": "spoken into: silent",
 }
+SILENT = {"silence": "silent"}
+HEADINGS = {
+    "after the last word": TITLES,
+    "after the first sound spoken into an answer": SILENT,
+}
+"""From which moment the rows beneath it count."""
 _COLOURS = {"ours": "#2a6f97", "stock": "#b5651d"}
 _OTHER = "#6b6b6b"
 _WIDTH, _LEFT, _RIGHT = 720, 150, 70
-_BAR, _GAP, _TOP = 16, 14, 56
+_BAR, _GAP, _TOP, _HEADING = 16, 14, 56, 28
 _STEPS_MS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _LINES = 8
+
+_Row = tuple[str, list[tuple[str, Mapping[str, float] | None]]]
 
 
 def chart(result: Mapping[str, Any]) -> str:
     """The picture as SVG; readable on light and on dark ground."""
     sides = [name for name in ("ours", "stock") if name in result]
-    rows = [
-        (stage, [(name, result[name].get(f"{stage}_ms")) for name in sides]) for stage in TITLES
-    ]
-    rows = [(stage, found) for stage, found in rows if any(summary for _name, summary in found)]
-    most = max((s["p90"] for _stage, found in rows for _n, s in found if s), default=1.0)
+    rows, silent = (_rows(result, sides, titles) for titles in HEADINGS.values())
+    most = max((s["p90"] for _title, found in rows + silent for _n, s in found if s), default=1.0)
     step = next((s for s in _STEPS_MS if most / s <= _LINES), _STEPS_MS[-1])
     end = (int(most / step) + 1) * step
     row_height = len(sides) * _BAR + _GAP
-    height = _TOP + len(rows) * row_height + 24
+    bottom = _TOP + len(rows) * row_height
+    height = bottom + (_HEADING + len(silent) * row_height if silent else 0) + 24
 
     def x(ms: float) -> float:
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * ms / end, 1)
+
+    def drawn(rows: list[_Row], top: float) -> list[str]:
+        parts = []
+        for title, found in rows:
+            parts.append(_text(_LEFT - 10, top + len(sides) * _BAR / 2 + 4, title, "end"))
+            for place, (name, summary) in enumerate(found):
+                if summary:
+                    parts += _bar(name, summary, top + place * _BAR, x)
+            top += row_height
+        return parts
 
     parts = [_head(height, _title(result)), *_legend(sides)]
     for ms in range(0, end + 1, step):
         parts.append(_line(x(ms), _TOP - 6, height - 22))
         parts.append(_text(x(ms), height - 8, f"{ms} ms" if ms == end else str(ms), "middle"))
-    for number, (stage, found) in enumerate(rows):
-        top = _TOP + number * row_height
-        parts.append(_text(_LEFT - 10, top + len(sides) * _BAR / 2 + 4, TITLES[stage], "end"))
-        for place, (name, summary) in enumerate(found):
-            if summary:
-                parts += _bar(name, summary, top + place * _BAR, x)
+    parts += drawn(rows, _TOP)
+    if silent:
+        parts.append(_text(10, bottom + 14, f"{list(HEADINGS)[1].capitalize()}:", "start"))
+        parts += drawn(silent, bottom + _HEADING)
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _rows(result: Mapping[str, Any], sides: list[str], titles: Mapping[str, str]) -> list[_Row]:
+    """Those that anybody measured."""
+    rows = [
+        (title, [(name, result[name].get(f"{stage}_ms")) for name in sides])
+        for stage, title in titles.items()
+    ]
+    return [(title, found) for title, found in rows if any(summary for _name, summary in found)]
 
 
 def _title(result: Mapping[str, Any]) -> str:

@@ -45,6 +45,7 @@ class Watch:
     gpu: Callable[[], Gpu]
     readings: dict[str, list[Reading]] = field(default_factory=lambda: defaultdict(list))
     programs: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    totals: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
     def of(cls, settings: Settings) -> Watch:
@@ -76,12 +77,14 @@ class Watch:
         programs = {name: round(size / _MB) for name, size in self.programs[side].items()}
         return {
             "cpu_percent": {"mean": _mean(cpu), "max": max(cpu)} if cpu else None,
-            "memory_mb": {"programs": programs, "total": sum(programs.values())},
+            "memory_mb": {"programs": programs, "total": round(self.totals[side] / _MB)},
             "gpu_percent": {"mean": _mean(load), "max": max(load)} if load else None,
             "gpu_memory_mb": round(max(used) / _MB) if used else None,
         }
 
     def _keep_most(self, side: str, used: Mapping[str, int]) -> None:
+        # Each program is at its highest at another moment.
+        self.totals[side] = max(self.totals[side], sum(used.values()))
         most = self.programs[side]
         for name, size in used.items():
             most[name] = max(size, most.get(name, 0))
