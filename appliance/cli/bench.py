@@ -59,8 +59,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Call the box that runs here with recorded questions and time the answers at the ear.
 
-        Takes as many seats as there are rooms. Exit code 0; 2 bad input; 3 the box is not ready, in
-        use, or has too few seats.
+        Takes as many seats as there are rooms. Exit code 0; 1 no answers, or the result could not
+        be written; 2 bad input; 3 the box is not ready, in use, or has too few seats.
         """
         from appliance.measuring import results
         from appliance.measuring.plan import RECORDINGS, Plan, Voices
@@ -71,6 +71,10 @@ def register(app: typer.Typer) -> None:
         settings = load_settings()
         folder = out or results.folder_of(settings)
         results.writable(folder)
+
+        def broken_off(result: Result) -> None:
+            # Before the baseline is stopped, which takes a while: whoever waits may grow impatient.
+            _keep_rest(folder, result.as_json())
 
         async def run() -> Result:
             from appliance.measuring.run import Task, measure
@@ -83,17 +87,12 @@ def register(app: typer.Typer) -> None:
                 if baseline is not None:
                     sides.append(await stack.enter_async_context(_stock(settings, rooms, persona)))
                 task = Task(plan, voices, models_of(settings), note)
-                return await measure(task, sides, Watch.of(settings), _say)
+                return await measure(task, sides, Watch.of(settings), _say, broken_off)
 
-        result = run_until_told(run()).as_json()
-        path = results.write(folder, result)
-        if out is None:
-            results.tidy(folder)
-        if as_json:
-            typer.echo(json.dumps(result | {"file": str(path)}))
-        else:
-            _show(result)
-            typer.echo(f"\nEvery turn: {path}\nPicture:    {path.with_suffix('.svg')}")
+        with results.alone(settings):
+            _hand_over(folder, run_until_told(run()).as_json(), as_json=as_json)
+            if out is None:
+                results.tidy(folder)
 
 
 def run_until_told(work: Coroutine[Any, Any, T]) -> T:
@@ -108,6 +107,39 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(watched())
     except asyncio.CancelledError:
         raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _hand_over(folder: Path, result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Write the result and print it; what cannot be written is printed all the same."""
+    from appliance.errors import ApplianceError
+    from appliance.measuring import results
+
+    path: Path | None = None
+    problem: ApplianceError | None = None
+    try:
+        path = results.write(folder, result)
+    except ApplianceError as error:
+        problem = error
+    if as_json:
+        typer.echo(json.dumps({**result, "file": str(path) if path else None}))
+    else:
+        _show(result)
+        if path:
+            typer.echo(f"\nEvery turn: {path}\nPicture:    {path.with_suffix('.svg')}")
+    if problem:
+        raise problem
+
+
+def _keep_rest(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write what there is of a measurement that goes no further, and say where, on stderr."""
+    from appliance.errors import ApplianceError
+    from appliance.measuring import results
+
+    try:
+        said = f"The measurement broke off. What was measured is in {results.write(folder, result)}"
+    except ApplianceError as error:
+        said = str(error)
+    print(said, file=sys.stderr, flush=True)
 
 
 def _say(done: int, total: int) -> None:
@@ -135,24 +167,29 @@ def _show(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from appliance.measuring.chart import TITLES
+    from appliance.measuring.chart import HEADINGS
 
     console = Console()
     for name in ("ours", "stock"):
         if name not in result:
             continue
         found = result[name]
-        table = Table("ms after the last word", "n", "p50", "p90", "p99", "max", title=name)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for stage, title in TITLES.items():
-            if row := found[f"{stage}_ms"]:
-                ranks = (f"{row[rank]:.0f}" for rank in ("n", "p50", "p90", "p99", "max"))
-                table.add_row(title, *ranks)
-        console.print(table)
+        for heading, titles in HEADINGS.items():
+            table = Table(f"ms {heading}", "n", "p50", "p90", "p99", "max", title=name)
+            for column in table.columns[1:]:
+                column.justify = "right"
+            for stage, title in titles.items():
+                if row := found[f"{stage}_ms"]:
+                    ranks = (f"{row[rank]:.0f}" for rank in ("n", "p50", "p90", "p99", "max"))
+                    table.add_row(title, *ranks)
+            if table.rows:
+                console.print(table)
         console.print(_told(found), highlight=False)
     for name, value in result["ratio"].items():
         console.print(f"ours / stock, {name.replace('_', ' ')}: {value:.2f}", highlight=False)
+    if beside := result["callers_beside"]:
+        who = "another caller was" if beside == 1 else f"up to {beside} other callers were"
+        console.print(f"spoilt: {who} on the line meanwhile", highlight=False)
 
 
 def _told(found: Mapping[str, Any]) -> str:

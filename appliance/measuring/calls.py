@@ -16,7 +16,7 @@ from appliance import logs
 from appliance.calling import Caller, TurnReport
 from appliance.errors import ApplianceError
 from appliance.headset import Clip
-from appliance.measuring.figures import SPOKE_ON, Turn
+from appliance.measuring.figures import OVER_TOO_SOON, SPOKE_ON, Turn
 from appliance.measuring.plan import Deed
 from appliance.measuring.sides import Side
 
@@ -42,28 +42,29 @@ class Rooms:
         side: whose rooms they are.
         overlap: whether the callers speak when they like.
         done: told after each thing done.
+        turns: what was done so far, also of a round that is broken off.
+        sessions: the ids of the calls.
     """
 
     side: Side
     overlap: bool
     done: Callable[[], None]
     turns: list[Turn] = field(default_factory=list)
+    sessions: set[str] = field(default_factory=set)
 
-    async def hold(self, call: int, rooms: Iterable[tuple[int, list[Deed]]]) -> list[Turn]:
+    async def hold(self, call: int, rooms: Iterable[tuple[int, list[Deed]]]) -> None:
         """Call from every room, do what is to be done, hang up; a failure is a turn with a reason.
 
         Args:
             call: the number of the round, from 0.
             rooms: each room's number and its deeds.
         """
-        self.turns = []
         floor = None if self.overlap else asyncio.Lock()
         # Whoever is greeted while another speaks would be measured under another load.
         greeted = asyncio.Barrier(len(rooms := list(rooms)))
         async with asyncio.TaskGroup() as calling:
             for number, deeds in rooms:
                 calling.create_task(self._call(call, number, deeds, floor, greeted))
-        return sorted(self.turns, key=lambda turn: turn.room)
 
     async def _call(
         self, call: int, room: int, deeds: list[Deed], floor: asyncio.Lock | None,
@@ -88,6 +89,7 @@ class Rooms:
                 self.turns.append(turn)
                 self.done()
         finally:
+            self.sessions.add(caller.session_id)
             await _hang_up(caller)
 
     async def _do(self, caller: Caller, deed: Deed, turn: Turn, floor: asyncio.Lock | None) -> Turn:
@@ -98,14 +100,22 @@ class Rooms:
         if report.early:
             # The answer to the whole question may still be to come.
             await caller.settled(time.monotonic())
-        elif self.side.heard and report.turn is not None and at_ear is not None:
-            told = (caller.session_id, report.turn, at_ear)
-            await asyncio.to_thread(self.side.heard, *told)
+        elif report.turn is not None and at_ear is not None:
+            await self._tell(caller.session_id, report.turn, at_ear)
         return replace(
             turn, ms=dict(report.ms), early=report.early,
             words_heard=len(report.heard.split()), words_answered=len(report.answered.split()),
             why=_why(report),
         )  # fmt: skip
+
+    async def _tell(self, session_id: str, turn: int, at_ear: int) -> None:
+        if self.side.heard is None:
+            return
+        try:
+            await asyncio.to_thread(self.side.heard, session_id, turn, at_ear)
+        except ApplianceError as error:
+            # The store may be busy for a moment; the answer was measured all the same.
+            log.warning("heard_not_kept", code=error.code)
 
 
 def _failure(error: Exception) -> str:
@@ -158,7 +168,7 @@ async def _barge_in(
     before = caller.ear.first_loud(began - _STILL_SPEAKING_S)
     await caller.settled(ended)
     if before is None or before > began + _STILL_SPEAKING_S:
-        return replace(turn, why="The answer was over before it was spoken into.")
+        return replace(turn, why=OVER_TOO_SOON)
     if silent is None:
         return replace(turn, why=SPOKE_ON)
     return replace(turn, ms={"silence": round((silent - began) * 1000)})

@@ -11,6 +11,7 @@ from appliance.store.vocabulary import STAGES
 
 PERCENTILES = (50, 90, 99)
 SPOKE_ON = "The agent spoke on."
+OVER_TOO_SOON = "The answer was over before it was spoken into."
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class Turn:
     words_answered: int = 0
     why: str = ""
     """Why there is no figure; empty if there is one."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was an answer at all, be it too early or too long to be timed."""
+        return not self.why or self.why in {SPOKE_ON, OVER_TOO_SOON}
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a figure of it."""
+        return self.counts or (self.kind != "question" and not self.why)
 
     @property
     def counts(self) -> bool:

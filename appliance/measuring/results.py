@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import BadInput, NotFound
+from appliance.errors import ApplianceError, BadInput, NotFound, NotReady
+from appliance.files import write_whole
 from appliance.measuring.chart import chart
 from appliance.settings import Settings
 
 KEPT = 50
 """Of those in the data folder; the oldest go."""
 _NAME = re.compile(r"calls-\d{8}-\d{6}-[0-9a-f]{4}")
+_LOCK_NAME = "running.lock"
+# As much as a long measurement leaves: an empty file can be made on a disk that is full.
+_ROOM_BYTES = 1_000_000
 
 
 def folder_of(settings: Settings) -> Path:
@@ -24,43 +31,89 @@ def folder_of(settings: Settings) -> Path:
     return settings.data_dir / "measurements"
 
 
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Hold the lock of whoever measures this box: two at once would measure each other.
+
+    Raises:
+        BadInput: the folder of the results cannot be written.
+        NotReady: somebody measures already.
+    """
+    folder = folder_of(settings)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _not_writable(folder) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NotReady(
+                "measuring", "A measurement of this box is under way already.",
+                "Wait for its end.", can_retry=True,
+            ) from error  # fmt: skip
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def writable(folder: Path) -> None:
-    """Make the folder: after the calls it would be too late to say no.
+    """Make the folder and see that there is room: after the calls it would be too late to say no.
 
     Raises:
         BadInput: it cannot be written.
     """
+    probe = folder / f".calls-{secrets.token_hex(4)}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = folder / f".{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        try:
+            with probe.open("wb") as file:
+                # Zeros would take no room where the file system compresses.
+                file.write(secrets.token_bytes(_ROOM_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInput(
-            "out_not_writable", f"{folder} cannot be written.", "Name a folder of yours."
-        ) from error
+        raise _not_writable(folder) from error
+
+
+def _not_writable(folder: Path) -> BadInput:
+    return BadInput(
+        "out_not_writable", f"{folder} cannot be written.",
+        "Make room there, or name a folder of yours with --out.",
+    )  # fmt: skip
 
 
 def write(folder: Path, result: Mapping[str, Any]) -> Path:
     """Write the figures and their picture beside each other; returns the figures' path.
 
     Raises:
-        BadInput: the folder cannot be written.
+        ApplianceError: the folder cannot be written any more; nothing of it is left there.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     path = folder / f"calls-{stamp}-{secrets.token_hex(2)}.json"
     try:
-        path.with_suffix(".svg").write_text(chart(result), encoding="utf-8")
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        # The figures last: a result is listed by them.
+        write_whole(path.with_suffix(".svg"), chart(result))
+        write_whole(path, json.dumps(result, indent=1) + "\n")
     except OSError as error:
-        raise BadInput(
-            "out_not_writable", f"{folder} cannot be written.", "Make room there."
-        ) from error
+        path.with_suffix(".svg").unlink(missing_ok=True)
+        raise ApplianceError(
+            "result_not_written", f"The result could not be written to {folder}.",
+            "Make room there.",
+        ) from error  # fmt: skip
     return path
 
 
 def tidy(folder: Path) -> None:
-    """Take away the oldest results, as far as there are too many."""
+    """Take away the oldest results, as far as there are too many, and what a crash left. Within ``alone``."""
+    for draft in folder.glob(".calls-*"):
+        draft.unlink(missing_ok=True)
+    for picture in folder.glob("calls-*.svg"):
+        if not picture.with_suffix(".json").exists():
+            picture.unlink(missing_ok=True)
     for name in names(folder)[KEPT:]:
         for suffix in (".json", ".svg"):
             (folder / name).with_suffix(suffix).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,13 +12,14 @@ from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.measuring.calls import Rooms
 from appliance.measuring.figures import Turn, figures, ratios
-from appliance.measuring.plan import Plan, Voices, calls_of
+from appliance.measuring.plan import Deed, Plan, Voices, calls_of
 from appliance.measuring.sides import Side
 from appliance.measuring.tokens import rate
 from appliance.measuring.watching import Watch, machine
 
 Progress = Callable[[int, int], None]
 """Told how many of how many things are done."""
+_LOOK = "Place one call with `scripts/appliance call` and look what happens."
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Result:
     sides: dict[str, dict[str, Any]]
     ratio: dict[str, float]
     turns: list[Turn] = field(default_factory=list)
+    callers_beside: int = 0
+    """Other callers that were on the line between the rounds, the most at once."""
+    broken_off: bool = False
+    """Whether less was done than the plan says."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything, the figures of the sides by their names first."""
@@ -46,6 +52,8 @@ class Result:
             "recordings": self.recordings,
             "models": self.models,
             "machine": self.machine,
+            "callers_beside": self.callers_beside,
+            "broken_off": self.broken_off,
             "turns": [asdict(turn) for turn in self.turns],
         }
 
@@ -65,6 +73,7 @@ async def measure(
     sides: Sequence[Side],
     watch: Watch,
     progress: Progress = lambda _done, _all: None,
+    broken_off: Callable[[Result], None] = lambda _result: None,
 ) -> Result:
     """Hold all calls of all sides; the sides change places from round to round.
 
@@ -73,47 +82,100 @@ async def measure(
         sides: whose answers; the first is compared with the second.
         watch: reads the machine meanwhile.
         progress: told after each thing that was done.
+        broken_off: given what there is, if anything, where this is cancelled or fails.
 
     Raises:
-        ApplianceError: not a single question was answered.
+        ApplianceError: not a single question was answered, in all or in one of the rounds.
     """
-    plan, began = task.plan, time.gmtime()
     # The load of now is not the one that the measurement will make.
-    what = machine(watch.gpu())
-    rooms = [calls_of(plan, task.voices, room) for room in range(plan.rooms)]
-    total, done = plan.deeds * plan.rooms * len(sides), 0
-    turns: list[Turn] = []
+    measurement = _Measurement(task, sides, watch, progress, machine(watch.gpu()))
+    try:
+        await measurement.hold_calls()
+        await measurement.count_tokens()
+    except (asyncio.CancelledError, ApplianceError):
+        if any(turn.measured for turn in measurement.turns):
+            broken_off(measurement.result(broken_off=True))
+        raise
+    return measurement.result()
 
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
 
-    for call in range(len(rooms[0])):
-        deeds = [(number, calls[call]) for number, calls in enumerate(rooms)]
-        for side in sides if call % 2 == 0 else reversed(sides):
-            async with watch.during(side.name, side.memory):
-                turns += await Rooms(side, plan.overlap, one_more).hold(call, deeds)
-            # What it does between its calls is not to slow the other's.
-            await side.rested()
-    if not any(turn.counts or (turn.kind != "question" and not turn.why) for turn in turns):
-        raise _nothing(turns)
-    found: dict[str, dict[str, Any]] = {}
-    for side in sides:
-        mine = [turn for turn in turns if turn.side == side.name]
-        llm = await rate(side.llm, plan.rooms, side.model)
-        found[side.name] = {**figures(mine), "llm": llm, **watch.figures(side.name)}
-    first = sides[0].name
-    ratio = ratios(found[first], found[sides[1].name]) if len(sides) > 1 else {}
-    return Result(
-        time.strftime("%Y-%m-%dT%H:%M:%SZ", began), task.note, plan,
-        [clip.name for clip in task.voices.questions], task.models, what, found, ratio, turns,
-    )  # fmt: skip
+@dataclass
+class _Measurement:
+    """One under way, and what is known so far."""
+
+    task: Task
+    sides: Sequence[Side]
+    watch: Watch
+    progress: Progress
+    machine: dict[str, Any]
+    began: time.struct_time = field(default_factory=time.gmtime)
+    turns: list[Turn] = field(default_factory=list)
+    tokens: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    callers_beside: int = 0
+    done: int = 0
+
+    async def hold_calls(self) -> None:
+        plan, voices = self.task.plan, self.task.voices
+        rooms = [calls_of(plan, voices, room) for room in range(plan.rooms)]
+        for call in range(len(rooms[0])):
+            deeds = [(number, calls[call]) for number, calls in enumerate(rooms)]
+            for side in self.sides if call % 2 == 0 else reversed(self.sides):
+                await self._hold_round(side, call, deeds)
+        if not any(turn.measured for turn in self.turns):
+            raise _nothing(self.turns)
+
+    async def _hold_round(self, side: Side, call: int, deeds: list[tuple[int, list[Deed]]]) -> None:
+        held = Rooms(side, self.task.plan.overlap, self._one_more)
+        try:
+            async with self.watch.during(side.name, side.memory):
+                await held.hold(call, deeds)
+        finally:
+            # Also of a round that is broken off.
+            self.turns += sorted(held.turns, key=lambda turn: turn.room)
+        for one in self.sides:
+            self.callers_beside = max(self.callers_beside, await one.others(held.sessions))
+        if self.done < self._total and not any(turn.answered for turn in held.turns):
+            raise self._unanswered(side, call, held.turns)
+        # What it does between its calls is not to slow the other's.
+        await side.rested()
+
+    @property
+    def _total(self) -> int:
+        return self.task.plan.deeds * self.task.plan.rooms * len(self.sides)
+
+    def _one_more(self) -> None:
+        self.done += 1
+        self.progress(self.done, self._total)
+
+    def _unanswered(self, side: Side, call: int, turns: Sequence[Turn]) -> ApplianceError:
+        if not any(turn.measured for turn in self.turns):
+            return _nothing(self.turns)
+        why = next(turn.why for turn in turns)
+        return ApplianceError(
+            "round_unanswered",
+            f"In round {call + 1} ({side.name}) not one question was answered. {why}", _LOOK,
+        )  # fmt: skip
+
+    async def count_tokens(self) -> None:
+        for side in self.sides:
+            self.tokens[side.name] = await rate(side.llm, self.task.plan.rooms, side.model)
+
+    def result(self, *, broken_off: bool = False) -> Result:
+        found: dict[str, dict[str, Any]] = {}
+        for side in self.sides:
+            mine = figures([turn for turn in self.turns if turn.side == side.name])
+            tokens = self.tokens.get(side.name)
+            found[side.name] = {**mine, "llm": tokens, **self.watch.figures(side.name)}
+        first, *others = (side.name for side in self.sides)
+        task = self.task
+        return Result(
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", self.began), task.note, task.plan,
+            [clip.name for clip in task.voices.questions], task.models, self.machine, found,
+            ratios(found[first], found[others[0]]) if others else {}, self.turns,
+            self.callers_beside, broken_off,
+        )  # fmt: skip
 
 
 def _nothing(turns: Sequence[Turn]) -> ApplianceError:
     why = next((turn.why for turn in turns if turn.why), "Every question was answered too early.")
-    return ApplianceError(
-        "nothing_measured", f"Not one answer could be measured. {why}",
-        "Place one call with `scripts/appliance call` and look what happens.",
-    )  # fmt: skip
+    return ApplianceError("nothing_measured", f"Not one answer could be measured. {why}", _LOOK)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -25,6 +27,11 @@ async def _at_once() -> None:
     """Nothing to wait for."""
 
 
+async def _nobody(_own: Collection[str]) -> int:
+    """Nobody else can call it."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Side:
     """One of those that are measured.
@@ -37,6 +44,7 @@ class Side:
         model: what that client asks for.
         heard: told a call's id, a turn's index and when its answer was heard, in ms, in a thread.
         rested: returns when nothing of its calls goes on: awaited after each round.
+        others: told the ids of its own calls, counts who else calls it now.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Side:
     model: str = "default"
     heard: Callable[[str, int, int], object] | None = None
     rested: Callable[[], Awaitable[None]] = _at_once
+    others: Callable[[Collection[str]], Awaitable[int]] = _nobody
 
 
 def ours(settings: Settings, persona: str | None) -> Side:
@@ -61,9 +70,20 @@ def ours(settings: Settings, persona: str | None) -> Side:
         socket = httpx.AsyncHTTPTransport(uds=str(settings.socket("llm")), verify=False)
         return httpx.AsyncClient(base_url="http://llm", transport=socket, trust_env=False)
 
+    async def others(own: Collection[str]) -> int:
+        try:
+            calls, waiting, _box = await _line(settings)
+        except NotReady:
+            # The calls themselves tell of a box that does not answer.
+            return 0
+        return len(calls - set(own)) + waiting
+
     return Side(
-        "ours", lambda: Caller(front, persona, token=token), lambda: program_memory(settings), llm,
+        "ours", lambda: Caller(front, persona, token=token),
+        # The panel starts a measurement as its child.
+        lambda: program_memory(settings, without=os.getpid()), llm,
         settings.llm.model if settings.llm.url else "default", open_store(settings).turns.heard,
+        others=others,
     )  # fmt: skip
 
 
@@ -73,11 +93,11 @@ def front_of(settings: Settings) -> tuple[str, str]:
     return f"http://127.0.0.1:{port}", known_local_token(settings)
 
 
-async def check_seats(settings: Settings, rooms: int) -> None:
-    """Make sure that so many callers can come in at once.
+async def _line(settings: Settings) -> tuple[set[str], int, dict[str, Any]]:
+    """The ids of the open calls, how many callers wait, and all that the box says of itself.
 
     Raises:
-        NotReady: the box does not run, is not ready, is in use or has too few seats.
+        NotReady: it does not answer.
     """
     front, token = front_of(settings)
     auth = {"Authorization": f"Bearer {token}"}
@@ -86,12 +106,29 @@ async def check_seats(settings: Settings, rooms: int) -> None:
             base_url=front, headers=auth, timeout=_ASK_S, trust_env=False
         ) as http:
             box = (await http.get("/api/v1/box")).json()
-        is_ready, why, seats = bool(box["ready"]), list(box["why"]), int(box["seats"])
-        callers = len(box["calls"]) + int(box["waiting"])
+        return {str(call["id"]) for call in box["calls"]}, int(box["waiting"]), box
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise NotReady(
-            "box_unreachable", f"The box does not answer at {front}.", "Start it with scripts/run."
-        ) from error
+        raise _unreachable(front) from error
+
+
+def _unreachable(front: str) -> NotReady:
+    return NotReady(
+        "box_unreachable", f"The box does not answer at {front}.", "Start it with scripts/run."
+    )
+
+
+async def check_seats(settings: Settings, rooms: int) -> None:
+    """Make sure that so many callers can come in at once.
+
+    Raises:
+        NotReady: the box does not run, is not ready, is in use or has too few seats.
+    """
+    calls, waiting, box = await _line(settings)
+    try:
+        is_ready, why, seats = bool(box["ready"]), list(box["why"]), int(box["seats"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreachable(front_of(settings)[0]) from error
+    callers = len(calls) + waiting
     if not is_ready:
         raise NotReady(
             "box_not_ready", " ".join(["The box is not ready.", *map(str, why[:1])]),

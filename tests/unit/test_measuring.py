@@ -9,6 +9,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 
+from appliance.cli import bench
 from appliance.errors import BadInput, NotFound
 from appliance.headset import RATE_HZ, Clip
 from appliance.measuring import results
@@ -16,6 +17,7 @@ from appliance.measuring.chart import chart
 from appliance.measuring.figures import SPOKE_ON, Turn, figures, percentile, ratios, summary
 from appliance.measuring.plan import RECORDINGS, Plan, Voices, calls_of, with_pause
 from appliance.settings import Settings
+from bench.admission import Storm
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +41,14 @@ def test_a_percentile_lies_between_its_neighbours() -> None:
         "n": 2, "p50": 15.0, "p90": 19.0, "p99": 19.9, "min": 10, "max": 20,
     }  # fmt: skip
     assert summary([None]) is None
+
+
+def test_no_percentile_of_the_admission_is_beyond_its_longest() -> None:
+    found = Storm(busy_ms=[10.0, 20.04]).as_json()
+    assert found["busy_ms"] == {
+        "n": 2, "p50": 15.0, "p90": 19.0, "p99": 19.9, "min": 10.0, "max": 20.0,
+    }  # fmt: skip
+    assert found["admitted_ms"] is None
 
 
 def test_each_room_begins_with_another_recording_and_hangs_up_in_time() -> None:
@@ -128,6 +138,24 @@ def test_the_picture_shows_both_sides() -> None:
     texts = [node.text for node in nodes if node.tag.endswith("text")]
     assert {"ours", "stock", "heard", "words known", "1000 / 1160", "1700 / 1700"} <= set(texts)
     assert "first token" not in texts
+    assert "After the first sound spoken into an answer:" not in texts
+
+
+def test_silence_counts_from_another_moment_and_has_its_own_heading(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [_turn(), _turn(kind="barge_in", ms={"silence": 400})]
+    whole = {**measured(), "ours": figures(turns), "ratio": {}, "callers_beside": 0}
+    nodes = Xml.fromstring(chart(whole)).iter()  # noqa: S314 - made here
+    texts = [node.text for node in nodes if node.tag.endswith("text")]
+    place = texts.index("After the first sound spoken into an answer:")
+    assert texts[place + 1 :] == ["silent", "400 / 400"]
+    monkeypatch.setenv("COLUMNS", "120")
+    machine = {"memory_mb": {"total": 1}, "cpu_percent": None, "gpu_percent": None, "llm": None}
+    bench._show({**whole, "ours": figures(turns) | machine, "stock": figures([_turn()]) | machine})
+    _before, after = capsys.readouterr().out.split("ms after the first sound spoken into an answer")
+    assert "silent" in after
+    assert "silent" not in _before
 
 
 def test_results_are_kept_listed_and_the_oldest_go(
@@ -146,6 +174,14 @@ def test_results_are_kept_listed_and_the_oldest_go(
     assert found[0] == path.stem
     assert len(list(folder.glob("*.svg"))) == 2
     assert results.read(folder, found[0]) == json.loads(json.dumps(measured()))
+
+
+def test_what_a_crash_left_goes(tmp_path: Path) -> None:
+    path = results.write(tmp_path, measured())
+    (tmp_path / "calls-20261122-000009-abcd.svg").touch()
+    (tmp_path / f".{path.name}.123").touch()
+    results.tidy(tmp_path)
+    assert set(tmp_path.iterdir()) == {path, path.with_suffix(".svg")}
 
 
 @pytest.mark.parametrize("name", ["../secrets/x", "calls-20261122-000009-abcd", ""])

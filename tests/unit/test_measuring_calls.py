@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from livekit import api, rtc
 
+from appliance import status
 from appliance.calling import Caller, TurnReport
 from appliance.cli import bench
 from appliance.errors import ApplianceError, BadInput, NotReady
@@ -26,10 +28,11 @@ from appliance.measuring import calls, watching
 from appliance.measuring.figures import Turn, figures
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
-from appliance.measuring.sides import Side, check_seats
+from appliance.measuring.sides import Side, check_seats, ours
 from appliance.measuring.tokens import rate
 from appliance.measuring.watching import Watch
 from appliance.settings import PROJECT_DIR, Settings
+from appliance.status import program_memory
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.unit
@@ -255,8 +258,8 @@ def _box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **state: Any) -> Setti
     ("state", "code", "words"),
     [
         ({"ready": False, "why": ["Voice: loading."]}, "box_not_ready", "Voice: loading."),
-        ({"calls": [{}]}, "callers_in", "A caller is on the line"),
-        ({"calls": [{}], "waiting": 1}, "callers_in", "2 callers are"),
+        ({"calls": [{"id": "a"}]}, "callers_in", "A caller is on the line"),
+        ({"calls": [{"id": "a"}], "waiting": 1}, "callers_in", "2 callers are"),
         ({"seats": 2}, "too_few_seats", "3 rooms need 3 seats, and the box has 2"),
         ({"seats": None}, "box_unreachable", "does not answer"),
     ],
@@ -274,6 +277,15 @@ async def test_a_free_box_with_enough_seats_is_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     await check_seats(_box(monkeypatch, tmp_path), 2)
+
+
+async def test_others_on_the_line_are_told_apart_from_the_own_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    box = _box(monkeypatch, tmp_path, calls=[{"id": "own"}, {"id": "a"}], waiting=1)
+    assert await ours(box, None).others({"own"}) == 2
+    box = _box(monkeypatch, tmp_path, calls=None)
+    assert await ours(box, None).others({"own"}) == 0
 
 
 def test_without_the_sources_there_is_no_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,6 +320,41 @@ async def test_memory_that_is_given_back_before_the_end_is_seen(
         await eventually(seen)
         used = 100_000_000
     assert watch.figures("ours")["memory_mb"]["programs"] == {"llm": 300}
+
+
+async def test_the_total_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_EVERY_S", 0.001)
+    watch, used = _watch(), {"llm": 300_000_000, "tts": 100_000_000}
+    async with watch.during("ours", lambda: used):
+
+        async def seen() -> bool:
+            return bool(watch.programs["ours"])
+
+        await eventually(seen)
+        used = {"llm": 100_000_000, "tts": 200_000_000}
+    assert watch.figures("ours")["memory_mb"] == {
+        "programs": {"llm": 300, "tts": 200},
+        "total": 400,
+    }
+
+
+async def test_a_measurement_that_the_panel_started_is_no_part_of_the_panels_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    panel = SimpleNamespace(pid=os.getppid()), SimpleNamespace(pid=os.getpid())
+    found = dict(zip(("panel", "bench"), panel, strict=True))
+    monkeypatch.setattr("appliance.status._supervision", lambda _: (found, {}))
+    settings = Settings(data_dir=tmp_path)
+    assert program_memory(settings)["bench"] > 0
+    assert ours(settings, None).memory()["bench"] == 0
+    child = await asyncio.create_subprocess_exec("sleep", "600")
+    try:
+        family = status._family(os.getppid()) - status._family(os.getpid())
+        assert not {os.getpid(), child.pid} & {one.pid for one in family}
+        assert os.getppid() in {one.pid for one in family}
+    finally:
+        child.kill()
+        await child.wait()
 
 
 async def test_the_machine_is_read_while_it_is_measured() -> None:
