@@ -14,6 +14,8 @@ from livekit import rtc
 from livekit.agents import vad
 from multidict import CIMultiDictProxy
 
+from services.agent.apology import LAST_WORDS
+
 WAIT_S = 30.0
 Handler = Callable[[web.Request], Any]
 
@@ -222,9 +224,13 @@ class FakeSession(rtc.EventEmitter[Any]):
         self.said: list[str] = []
         self.handles: list[FakeHandle] = []
 
-    def say(self, text: str, *, audio: Any, add_to_chat_ctx: bool) -> FakeHandle:
+    def say(
+        self, text: str, *, audio: Any, allow_interruptions: bool, add_to_chat_ctx: bool
+    ) -> FakeHandle:
         assert not add_to_chat_ctx
         assert audio is not None
+        # The call ends with these.
+        assert allow_interruptions == (text not in {line.words for line in LAST_WORDS})
         self.said.append(text)
         self.handles.append(FakeHandle())
         return self.handles[-1]

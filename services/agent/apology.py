@@ -41,6 +41,8 @@ BACK = Line("back", "Sorry, I was gone for a moment. I am back now.")
 ENDING_SOON = Line("ending_soon", "Our time is nearly over. This call ends soon.")
 TIME_IS_UP = Line("time_is_up", "Our time is up. Thank you, and goodbye.")
 BOX_STOPS = Line("box_stops", "I am being switched off now, so this call ends. Goodbye.")
+# The call ends whether the caller listens or not.
+LAST_WORDS = (TIME_IS_UP, BOX_STOPS)
 LINES = (
     STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK, ENDING_SOON, TIME_IS_UP,
     BOX_STOPS,
@@ -113,7 +115,13 @@ class Apologies:
         if self._closed:
             return None
         try:
-            handle = self._session.say(line.words, audio=frames(line), add_to_chat_ctx=False)
+            handle = self._session.say(
+                line.words,
+                audio=frames(line),
+                # The room is closed soon after: who speaks into it would be answered in vain.
+                allow_interruptions=line not in LAST_WORDS,
+                add_to_chat_ctx=False,
+            )
         except RuntimeError:
             # The session closes; there is nobody to speak to.
             return None

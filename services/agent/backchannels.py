@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from appliance.sentences import UNSPACED
+
 # Repeated letters are written once: "mmmh" is "mh", "uhhh" is "uh".
 _SOUNDS = frozenset({
     "ach", "achoo", "ah", "aha", "ahem", "ahm", "argh", "au", "aw", "eh", "ehe", "ehm", "em",
@@ -13,7 +15,9 @@ _SOUNDS = frozenset({
 })  # fmt: skip
 _LAUGH = re.compile(r"[bmw]{0,2}[haeiou]{3,}")
 _SIGN = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|<[^>]*>|\u266a[^\u266a]*\u266a?")
-_TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+# Chinese and Japanese put no spaces between their words: each sign is one.
+_LETTER = rf"(?:(?![{UNSPACED}])[^\W_])"
+_TOKEN = re.compile(rf"[{UNSPACED}]|{_LETTER}+(?:['\u2019]{_LETTER}+)*")
 _REPEATED = re.compile(r"(.)\1+")
 _LONGEST = 4
 
@@ -83,6 +87,11 @@ def telling_words(text: str, language: str) -> frozenset[str]:
             telling.add(words[at])
         at += longest or 1
     return frozenset(telling)
+
+
+def says_words(text: str) -> bool:
+    """Whether there is a word in it, and be it "yes" or "okay"; a sound like "mhm" is none."""
+    return not all(map(_is_sound, _tokens(text)))
 
 
 def calls_out(words: frozenset[str], language: str) -> bool:

@@ -141,7 +141,9 @@ class Call:
             ),
         )
         self._talk.started()
-        self._company = Company(self._ctx.room, self._session, self._apologies)
+        self._company = Company(
+            self._ctx.room, self._session, self._apologies, self._talk.callers_voice.returned
+        )
         if not self._ctx.room.remote_participants:
             await self._ctx.wait_for_participant()
         self._ending.caller_is_here()
@@ -172,6 +174,8 @@ class Call:
         """
         self._ending.close()
         self._apologies.close()
+        if self._company is not None:
+            self._company.close()
         for task in self._tasks:
             task.cancel()
         await self._turns.aclose()

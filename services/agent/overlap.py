@@ -12,7 +12,7 @@ from livekit.agents.voice import UserStateChangedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
 from appliance import logs
-from services.agent.backchannels import calls_out, telling_words
+from services.agent.backchannels import calls_out, says_words, telling_words
 from services.agent.playout import Playout
 
 log = logs.get(__name__)
@@ -24,6 +24,8 @@ NEVER_S = 86_400.0
 _WRITTEN_DOWN_S = 0.5
 # The words of a speech are told with its end, or this much later.
 _LAST_WORDS_S = 0.25
+# Who speaks into the last word has heard what was said.
+_ALL_BUT_OVER_S = 1.0
 # Words that were heard but once are believed from this probability of a token on.
 _SURE = 0.45
 _WORDS = (
@@ -108,7 +110,7 @@ class Overlap:
         speech = self._spoken_over()
         if speech is None:
             return True
-        if not self._is_believed(event):
+        if not self._is_believed(event) and not self._is_answer(event):
             if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                 log.info("backchannel_passed_over", manner=self._manner)
                 self._on_passed_over()
@@ -136,6 +138,13 @@ class Overlap:
             return False
         is_sure = said.confidence >= _SURE or calls_out(words, self._language)
         return bool(words) and is_sure
+
+    def _is_answer(self, event: stt.SpeechEvent) -> bool:
+        """Whether it is said to an answer that was all but over: "yes" is no backchannel then."""
+        rest_s = self._playout.rest_s if self._playout is not None else None
+        is_over = self._manner == "resume" and rest_s is not None and rest_s < _ALL_BUT_OVER_S
+        final = event.type == stt.SpeechEventType.FINAL_TRANSCRIPT
+        return is_over and final and says_words(event.alternatives[0].text)
 
     def _spoken_over(self) -> SpeechHandle | None:
         """The answer being spoken, if the manner is one that judges."""

@@ -102,6 +102,14 @@ class Playout(io.AudioOutput):
             return self._stopped_s
         return min(now.base_s + self._clock() - now.started, now.seconds(now.sent))
 
+    @property
+    def rest_s(self) -> float | None:
+        """What of the present answer is still to be played, in seconds; None before all of it is there."""
+        now = self._now
+        if now is None:
+            return 0.0
+        return now.length_s - self.position_s if now.ended else None
+
     async def sentence_ends(self, at_s: float | None = None) -> None:
         """Wait until a sentence has been played; not at all if nothing is played.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from livekit.agents import (
 )
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
-from appliance import logs
 from appliance.personas import Persona
 from appliance.settings import Settings
+from services.agent.callers_voice import CallersVoice
 from services.agent.clauses import ClauseTokenizer
 from services.agent.ear import Ear, EarEvents
 from services.agent.mind import make_mind
@@ -32,8 +31,6 @@ from services.agent.turn_end import TurnEnd, make_judge
 from services.agent.turns import TurnLog
 from services.agent.upstream import Upstream
 from services.agent.voice import Voice
-
-log = logs.get(__name__)
 
 # The end of a noise is told when the ear knows that there are no words in it.
 _FALSE_ALARM_S = 0.3
@@ -56,6 +53,7 @@ class Talk:
     ear: Ear
     voice: Voice
     overlap: Overlap
+    callers_voice: CallersVoice
     reading: ReadingAhead
     raising: Raising
 
@@ -101,9 +99,9 @@ class Talk:
             None if settings.llm.url else make_mind(settings, persona, session_id, prefill=True)
         )
         reading = ReadingAhead(reader, lambda: turn_end.words, turns.speculation)
-        voice_of_caller = _CallersVoice(turns, turn_end, on_unheard)
-        ear.events.on_unheard = voice_of_caller.unheard
-        ear.events.on_voice = voice_of_caller.goes_on
+        callers_voice = CallersVoice(turns, turn_end, on_unheard)
+        ear.events.on_unheard = callers_voice.unheard
+        ear.events.on_voice = callers_voice.goes_on
         ear.events.on_partial = lambda words: (
             # What the model is still saying is no part of the talk yet.
             None if turns.is_open else reading.understood(words)
@@ -129,7 +127,7 @@ class Talk:
             session_close_transcript_timeout=0.5,
         )
         turn_end.follow(session)
-        voice_of_caller.follow(session)
+        callers_voice.follow(session)
         ear.on("error", lambda _error: turns.forget_speech())
         raising = Raising.of(settings, session_id)
         turns.on_turn_over = raising.tell
@@ -141,7 +139,7 @@ class Talk:
             on_passed_over=turns.forget_speech,
         )
         ear.is_hurried = overlap.is_spoken_over
-        return cls(session, ear, voice, overlap, reading, raising)
+        return cls(session, ear, voice, overlap, callers_voice, reading, raising)
 
     def started(self, clock: Callable[[], float] = time.monotonic) -> None:
         """The session has its outputs: take the last step before them.
@@ -180,47 +178,6 @@ def make_voice(settings: Settings, persona: Persona, session_id: str, turns: Tur
         rank=lambda: turns.rank,
         greeting=persona.greeting,
     )
-
-
-class _CallersVoice:
-    """What becomes of answers that the caller speaks into before they sound.
-
-    Args:
-        turns: the call's.
-        turn_end: knows the words of the turn that is not over yet.
-        on_unheard: told of the length, in seconds, of speech without a word that is the last for now.
-    """
-
-    def __init__(
-        self, turns: TurnLog, turn_end: TurnEnd, on_unheard: Callable[[float], None]
-    ) -> None:
-        self._turns = turns
-        self._turn_end = turn_end
-        self._on_unheard = on_unheard
-        self._session: AgentSession[None] | None = None
-
-    def follow(self, session: AgentSession[None]) -> None:
-        """The talk is put together."""
-        self._session = session
-
-    def goes_on(self) -> None:
-        """The caller speaks: an answer that was begun in the pause before is in vain."""
-        # The framework would let it run until the next words are final.
-        if self._turns.give_up_attempt() and self._session and not self._session.current_speech:
-            with contextlib.suppress(RuntimeError):  # the session closes
-                self._session.interrupt()
-
-    def unheard(self, voiced_s: float) -> None:
-        """It was a noise."""
-        # Without voice it was the last silence of a long speech, and that one has words.
-        if voiced_s:
-            self._turns.forget_speech()
-        if voiced_s and self._session and self._turns.answer_anew():
-            log.info("answered_anew", voiced_s=round(voiced_s, 2))
-            with contextlib.suppress(RuntimeError):  # the session closes
-                self._session.generate_reply()
-        elif not self._turn_end.words:
-            self._on_unheard(voiced_s)
 
 
 def _handling(settings: Settings, persona: Persona, turn_end: TurnEnd) -> TurnHandlingOptions:

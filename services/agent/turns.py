@@ -139,6 +139,7 @@ class TurnLog:
         self.speculation = speculation
         self._ahead: Attempt | None = None
         self._begun_early = 0
+        self._held: list[Attempt] = []
         self._ledger = Ledger(store, session_id, publish)
         self._host = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._speech_end: float | None = None
@@ -164,15 +165,18 @@ class TurnLog:
 
     @property
     def is_open(self) -> bool:
-        """Whether an answer is owed or being spoken."""
-        return self._open is not None
+        """Whether an answer is owed or being spoken; not one that was silenced before it sounded."""
+        return self._open is not None and not self._open.silenced
 
-    def answer_anew(self) -> bool:
-        """It was no word that silenced an answer before it sounded; whether one is owed again."""
-        if self._open is None or not self._open.silenced:
-            return False
-        self._open.silenced = False
-        return True
+    @property
+    def is_silenced(self) -> bool:
+        """Whether the caller's voice has ended an answer before it sounded, and no words have followed."""
+        return self._open is not None and self._open.silenced
+
+    def answer_anew(self) -> None:
+        """It was no word that silenced it: the next attempt is the answer."""
+        if self._open is not None:
+            self._open.silenced = False
 
     def heard_speech_end(self, moment: float) -> None:
         """The caller fell silent; ``moment`` is the last voiced sample's."""
@@ -199,6 +203,7 @@ class TurnLog:
             self.speculation.begin("reply")
         else:
             self._attempt.held = True
+            self._held.append(self._attempt)
             self.speculation.left_out += 1
         return self._attempt
 
@@ -229,8 +234,12 @@ class TurnLog:
         """A recording is spoken; if the caller hears no other answer, it was the answer."""
         self._recorded.add(handle)
         handle.add_done_callback(self._recorded.discard)
-        if self._open is not None and self._open.user_text is not None:
-            self._open.apology = words
+        turn = self._open
+        if turn is not None and turn.user_text is not None:
+            turn.apology = words
+            if turn.silenced:
+                # The caller is asked to say it again; nobody answers it a minute later.
+                self._finish()
 
     def answer_sounds(self) -> None:
         """The first sound of an answer was made; what follows an excuse begins with no event."""
@@ -251,8 +260,14 @@ class TurnLog:
         await self._ledger.aclose()
 
     def _on_words(self, event: UserInputTranscribedEvent) -> None:
-        if event.is_final:
-            self._told = (self._speech_end, self._transcript)
+        if not event.is_final:
+            return
+        self._told = (self._speech_end, self._transcript)
+        if self._open is not None and self._open.is_unanswered:
+            # The framework gives its answer up for these words. What is begun next is theirs, and
+            # that may be before the answer has ended.
+            self._open.interrupted = True
+            self._finish()
 
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
@@ -266,6 +281,9 @@ class TurnLog:
             # The request made ahead of time, in the pause; or one that is still to come.
             attempt = Attempt() if self._attempt.taken else self._attempt
             attempt.over.set()
+            # The others have ended; one that waits for ever would be a caller who does, too.
+            while self._held:
+                self._held.pop().over.set()
             self._begun_early = 0
             if attempt is self._ahead:
                 self.speculation.use("reply")

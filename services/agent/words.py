@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from appliance.sentences import FULL_PAUSES, PAUSES
+
 Reading = Literal["asked", "told", "closed", "unclear", "open"]
 """How words end that could be all.
 
@@ -13,10 +15,10 @@ question mark in a language whose grammar is not known; who knows; words that br
 """
 
 _QUOTES = "'\"\u2019\u201d\u00bb)"
-# . ? ! and their kin in Chinese, Arabic and Hindi.
-_CLOSED = re.compile(rf"[.?!\u3002\uff1f\uff01\u061f\u0964][{_QUOTES}]*$")
+# . ? ! and their kin in Chinese, Arabic, Urdu and Hindi.
+_CLOSED = re.compile(rf"[.?!\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965][{_QUOTES}]*$")
 _ASKED = re.compile(rf"[?\uff1f\u061f][{_QUOTES}]*$")
-_BROKEN = re.compile(rf"(?:\.\.\.|[\u2026\u2013\u2014,;:\u3001\u060c-])[{_QUOTES}]*$")
+_BROKEN = re.compile(rf"(?:\.\.\.|[\u2026\u2013\u2014{PAUSES}{FULL_PAUSES}-])[{_QUOTES}]*$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _CONTRACTED = re.compile(r"\b(what|who|where|when|why|how)'(s|re|ll|d)\b", re.IGNORECASE)
 _FULL = {"s": "is", "re": "are", "ll": "will", "d": "did"}
@@ -82,7 +84,7 @@ _LAST_AFTER_ALL = _pairs(
     "/as well/yes please/stop please/like what/and who/i'm not/it's not/that's not/quite like"
 )
 _SHORT_QUESTIONS = _pairs("what about/how about/what else/who else/why not/how come/what now")
-_ANSWERS = _set("yes no okay ok thanks please stop hello hi bye goodbye sure right correct")
+_ANSWERS = _set("yes no okay ok thanks please stop wait hello hi bye goodbye sure right correct")
 # The verbs that have a last "on" or "in" of their own, their object before it.
 _PARTICLES = {"on": _set("turn switch"), "in": _set("let plug")}
 _PLACING = _set("put leave keep")
@@ -170,8 +172,9 @@ def _last_sentence(text: str) -> str:
 
 def _without_please(sentence: str) -> str:
     shorter = _PLEASE.sub("", sentence)
+    words = _words(shorter)
     # "Sam, please." calls somebody, and what he is to do follows.
-    return shorter if len(_words(shorter)) > 1 else sentence
+    return shorter if len(words) > 1 or (words[:1] and words[0] in _ANSWERS) else sentence
 
 
 def _without_leads(words: list[str]) -> list[str]:

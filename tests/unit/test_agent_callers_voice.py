@@ -116,3 +116,39 @@ async def test_a_hum_in_an_unfinished_turn_is_not_told(listened: Listened) -> No
     await asyncio.wait_for(stage.talk.ear.settled.wait(), WAIT_S)
     quiet.cancel()
     assert stage.unheard == []
+
+
+async def test_words_that_silence_an_answer_are_not_followed_by_it(listened: Listened) -> None:
+    stage = listened.stage
+    stage.llm.go.clear()
+    await listened.speak(lambda: stage.turns.is_open)
+    listened.wait_s = _NEVER_OVER_S
+    finals = listened.finals
+    stage.stt.text = "I mean the capital of"
+    await listened.speak(lambda: listened.finals > finals)
+    # A hum in the pause of the new sentence is no reason to answer the old one.
+    stage.stt.text = ""
+    await listened.speak(lambda: not stage.talk.ear.settled.is_set())
+    asked = len([a for a in stage.llm.headers if a["X-Earshot-Priority"] == "live"])
+    quiet = asyncio.create_task(stage.mouth.speak())
+    await asyncio.wait_for(stage.talk.ear.settled.wait(), WAIT_S)
+    await until(lambda: stage.talk.session.user_state != "speaking")
+    quiet.cancel()
+    assert len([a for a in stage.llm.headers if a["X-Earshot-Priority"] == "live"]) == asked
+    assert stage.unheard == []
+
+
+async def test_a_question_asked_before_the_line_broke_is_answered_on_return(
+    listened: Listened,
+) -> None:
+    stage = listened.stage
+    stage.llm.go.clear()
+    await listened.speak(lambda: stage.turns.is_open)
+    await stage.talk.session.interrupt()
+    await until(lambda: stage.turns.is_silenced)
+    stage.llm.go.set()
+    stage.talk.callers_voice.returned()
+    await listened.speak(lambda: not stage.told.empty())
+    await next_told(stage, "appliance.turn")
+    (turn,) = stage.store.turns.list(stage.call.id)
+    assert (turn.agent_text, turn.interrupted) == ("The capital is Rome.", False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from livekit import rtc
+from livekit.agents.voice import AgentStateChangedEvent
 
 from services.agent.apology import BOX_STOPS, ENDING_SOON, TIME_IS_UP
 from services.agent.company import SAY_TOPIC, Company
+from tests.agent_fakes import FakeSession, until
 
 pytestmark = pytest.mark.unit
 
@@ -29,9 +32,13 @@ class Talk:
         self.room = Room(*identities)
         self.said: list[Any] = []
         self.room_io = SimpleNamespace(linked_participant=None, set_participant=self.listen_to)
-        session = SimpleNamespace(room_io=self.room_io, interrupt=lambda: self.said.append("hush"))
-        apologies = SimpleNamespace(say=self.said.append)
-        self.company = Company(self.room, session, apologies)  # type: ignore[arg-type]
+        self.session = FakeSession()
+        session: Any = self.session
+        session.room_io = self.room_io
+        session.interrupt = lambda: self.said.append("hush")
+        apologies: Any = SimpleNamespace(say=self.said.append)
+        room: Any = self.room
+        self.company = Company(room, session, apologies, lambda: self.said.append("returned"))
 
     def listen_to(self, identity: str) -> None:
         self.room_io.linked_participant = SimpleNamespace(identity=identity)
@@ -52,7 +59,7 @@ class Talk:
         self.room.emit("data_received", packet)
 
 
-def test_when_the_caller_leaves_the_next_one_is_heard() -> None:
+async def test_when_the_caller_leaves_the_next_one_is_heard() -> None:
     talk = Talk("ann", "agent-2", "external-1", "ben")
     talk.listen_to("ann")
     talk.leave("external-1")
@@ -62,17 +69,42 @@ def test_when_the_caller_leaves_the_next_one_is_heard() -> None:
     assert talk.said == []
 
 
-def test_nothing_is_said_to_an_empty_room() -> None:
+async def test_nothing_is_said_to_an_empty_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.agent.company._AWAY_S", 0.0)
     talk = Talk("ann", "agent-2")
     talk.listen_to("ann")
     talk.leave("ann")
-    assert talk.said == ["hush"]
-    talk.listen_to("")
-    talk.leave("agent-2")
-    assert talk.said == ["hush"]
+    await until(lambda: talk.said == ["hush"])
+    talk.room.emit("participant_disconnected", SimpleNamespace(identity="agent-2"))
+    # The end of a turn that was pending.
+    for state in ("thinking", "listening"):
+        event = AgentStateChangedEvent(old_state="listening", new_state=state)
+        talk.session.emit("agent_state_changed", event)
+    assert talk.said == ["hush", "hush"]
+    talk.room.emit("participant_connected", SimpleNamespace(identity="ann"))
+    talk.room.emit("participant_connected", SimpleNamespace(identity="ben"))
+    assert talk.said == ["hush", "hush", "returned"]
+    event = AgentStateChangedEvent(old_state="listening", new_state="speaking")
+    talk.session.emit("agent_state_changed", event)
+    assert len(talk.said) == 3
 
 
-def test_somebody_new_is_heard_when_nobody_else_is() -> None:
+async def test_who_is_back_at_once_hears_the_answer_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.agent.company._AWAY_S", 0.05)
+    talk = Talk("ann")
+    talk.listen_to("ann")
+    talk.leave("ann")
+    talk.room.remote_participants["ann"] = None
+    talk.room.emit("participant_connected", SimpleNamespace(identity="ann"))
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, over.set)
+    await over.wait()
+    assert talk.said == []
+    talk.leave("ann")
+    talk.company.close()
+
+
+async def test_somebody_new_is_heard_when_nobody_else_is() -> None:
     talk = Talk("ann")
     talk.listen_to("ann")
     talk.room.emit("participant_connected", SimpleNamespace(identity="ben"))

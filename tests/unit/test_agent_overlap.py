@@ -218,15 +218,31 @@ async def test_resume_stays_silent_for_words(tmp_path: Path) -> None:
         await answered(scene, "Wait, please.")
 
 
+class Resting(Playout):
+    """An answer of which so much is still to be played."""
+
+    rest: float | None = None
+
+    @property
+    def rest_s(self) -> float | None:
+        return self.rest
+
+
 async def heard(
-    *looks: tuple[Any, ...], on_passed_over: Callable[[], None] = lambda: None
+    *looks: tuple[Any, ...],
+    manner: Manner = "ignore",
+    language: str = "en",
+    rest_s: float | None = None,
+    on_passed_over: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """What an agent that ignores noises lets through of these transcripts: kind, text, confidence."""
+    """What an agent that judges words lets through of these transcripts: kind, text, confidence."""
     session = FakeSession()
     session.agent_state, session.current_speech = "speaking", FakeHandle()
     session.current_speech.is_done = True
-    overlap = Overlap(cast(Any, session), "ignore", "en", 0.25, on_passed_over=on_passed_over)
-    overlap.start(Playout(PacedLoudspeaker()))
+    overlap = Overlap(cast(Any, session), manner, language, 0.25, on_passed_over=on_passed_over)
+    playout = Resting(PacedLoudspeaker())
+    playout.rest = rest_s
+    overlap.start(playout)
 
     async def events() -> AsyncIterator[stt.SpeechEvent]:
         for kind, text, *sure in looks:
@@ -253,6 +269,19 @@ async def test_what_one_look_alone_was_unsure_of_is_no_word() -> None:
     assert await heard((FINAL, "Stop.", 0.4)) == ["Stop."]
     assert await heard((INTERIM, "Much"), (FINAL, "Montreal.", 0.4)) == []
     assert await heard((INTERIM, "Who wrote"), (FINAL, "Who rode it?", 0.4)) == ["Who rode it?"]
+
+
+async def test_yes_to_an_answer_that_is_all_but_over_is_an_answer() -> None:
+    yes = (INTERIM, "Ye"), (FINAL, "Yes.")
+    assert await heard(*yes, manner="resume", rest_s=0.4) == ["Yes."]
+    assert await heard(*yes, manner="resume", rest_s=2.0) == []
+    assert await heard(*yes, manner="resume", rest_s=None) == [], "more of it may be made"
+    assert await heard((FINAL, "Mm-hmm."), manner="resume", rest_s=0.4) == []
+
+
+async def test_a_script_without_spaces_is_heard_word_by_word() -> None:
+    growing = (INTERIM, "\u7b49\u4e00"), (INTERIM, "\u7b49\u4e00\u4e0b\u554a")
+    assert await heard(*growing, language="zh") == ["\u7b49\u4e00\u4e0b\u554a"]
 
 
 async def test_it_is_told_when_all_of_a_speech_is_passed_over() -> None:

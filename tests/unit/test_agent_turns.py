@@ -14,7 +14,7 @@ from livekit.agents import ConversationItemAddedEvent, UserInputTranscribedEvent
 from livekit.agents.voice import AgentStateChangedEvent
 
 from appliance.store import Store, Turn, upgrade
-from services.agent.apology import ONE_MOMENT, seconds
+from services.agent.apology import ONE_MOMENT, STT_FAILED, seconds
 from services.agent.ledger import TOPIC
 from services.agent.speculation import Speculation
 from services.agent.turns import STAGES, OpenTurn, TurnLog
@@ -113,14 +113,14 @@ async def test_an_answer_that_never_sounded_ends_its_turn(talk: Talk) -> None:
 
 
 async def test_an_answer_silenced_before_it_sounded_is_still_owed(talk: Talk) -> None:
-    assert not talk.log.answer_anew(), "nothing was asked"
+    assert not talk.log.is_silenced, "nothing was asked"
     reply = talk.reply()
     talk.item("user", "What is the capital of Italy?")
     reply.interrupted = True
     reply.finish()
-    assert talk.log.is_open
-    assert talk.log.answer_anew(), "it was a cough"
-    assert not talk.log.answer_anew(), "it is being answered"
+    assert (talk.log.is_silenced, talk.log.is_open) == (True, False)
+    talk.log.answer_anew()
+    assert (talk.log.is_silenced, talk.log.is_open) == (False, True)
     talk.log.begin_attempt("What is the capital of Italy?").token()
     assert talk.log.rank.priority == "live"
     again = talk.reply()
@@ -132,19 +132,47 @@ async def test_an_answer_silenced_before_it_sounded_is_still_owed(talk: Talk) ->
     assert (turn.agent_text, turn.interrupted) == ("Rome.", False)
 
 
-async def test_words_that_silence_an_answer_are_a_turn_of_their_own(talk: Talk) -> None:
+@pytest.mark.parametrize("first", ["voice", "words"])
+async def test_words_that_silence_an_answer_are_a_turn_of_their_own(talk: Talk, first: str) -> None:
+    reply = talk.reply()
+    talk.item("user", "What is the capital of Italy?")
+    if first == "voice":
+        reply.interrupted = True
+        reply.finish()
+    told_words(talk)
+    # The framework asks before the answer has ended that the words silence.
+    talk.log.begin_attempt("No, of France.").token()
+    assert talk.log.rank.priority == "preemptive"
+    if first == "words":
+        reply.interrupted = True
+        reply.finish()
+    assert not talk.log.is_silenced
+    talk.item("user", "No, of France.")
+    await talk.log.aclose()
+    silenced, second = talk.stored()
+    assert (silenced.agent_text, silenced.interrupted) == ("", True)
+    assert second.user_text == "No, of France."
+
+
+async def test_an_answer_that_was_silenced_and_apologised_for_is_not_owed(talk: Talk) -> None:
     reply = talk.reply()
     talk.item("user", "What is the capital of Italy?")
     reply.interrupted = True
     reply.finish()
-    talk.log.begin_attempt("No, of France.").token()
-    assert talk.log.rank.priority == "preemptive"
-    talk.item("user", "No, of France.")
-    assert not talk.log.answer_anew()
+    talk.log.apologised(FakeHandle(), STT_FAILED.words)  # type: ignore[arg-type]
+    assert not talk.log.is_silenced
     await talk.log.aclose()
-    first, second = talk.stored()
-    assert (first.agent_text, first.interrupted) == ("", True)
-    assert second.user_text == "No, of France."
+    (turn,) = talk.stored()
+    assert turn.agent_text == STT_FAILED.words
+
+
+async def test_no_answer_that_is_held_waits_for_ever(talk: Talk) -> None:
+    early = talk.log.begin_attempt("What is the capital of")
+    talk.log.begin_attempt("What is the capital of the")
+    waiting = asyncio.create_task(early.may_begin())
+    talk.item("user", "What is the capital of the")
+    await asyncio.wait_for(waiting, 30)
+    await talk.log.aclose()
 
 
 async def test_an_answer_that_is_probably_in_vain_waits_for_its_turns_end(talk: Talk) -> None:

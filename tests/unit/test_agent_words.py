@@ -42,6 +42,9 @@ Could you help me, please?
 Tell me a joke, please.
 Turn it off please.
 Stop, please.
+Yes, please.
+No, please.
+Wait, please.
 A cup of tea, please.
 What's the weather like?
 What would you like?
