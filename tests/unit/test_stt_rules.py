@@ -67,6 +67,68 @@ def test_letters_of_several_bytes_are_no_loop(text: str) -> None:
     assert rules.compression_ratio(text[:30] * 8) > rules.REPETITIVE
 
 
+LOOPS = [
+    "ご視聴ありがとうございました。" * 4,
+    "ありがとうございました。" * 4,
+    "谢谢。" * 8,
+    "谢" * 24,
+    "شكرا " * 6,
+    "감사합니다. " * 6,
+    "धन्यवाद। " * 6,
+    "ขอบคุณ" * 6,
+]
+SENTENCES = [
+    "今天天气很好，我们一起去公园散步吧，好不好？",
+    "请问明天早上八点钟从北京到上海的火车还有没有座位？",
+    "人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心，并应以兄弟关系的精神相对待。",
+    "对对对，是的，没错，我也是这么想的，真的。",
+    "はい、はい、そうです、そうです。わかりました。",
+    "今日はとてもいい天気ですから、公園まで散歩に行きましょう。",
+    "すみません、明日の朝八時に東京から大阪へ行く新幹線はまだ空いていますか。",
+    "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。",
+    "오늘은 날씨가 아주 좋으니까 같이 공원에 산책하러 갑시다.",
+    "الطقس جميل جدا اليوم، هيا نذهب إلى الحديقة.",
+    "هل يمكنك أن تخبرني متى يغادر القطار القادم إلى القاهرة غدا صباحا؟",
+    (
+        "يولد جميع الناس أحرارا متساوين في الكرامة والحقوق، وقد وهبوا عقلا وضميرا وعليهم أن يعامل "
+        "بعضهم بعضا بروح الإخاء. لكل إنسان حق التمتع بكافة الحقوق والحريات الواردة في هذا الإعلان."
+    ),
+    "मैं ठीक हूँ, बहुत धन्यवाद।",
+    "आज मौसम बहुत अच्छा है, चलो पार्क में टहलने चलते हैं।",
+    "क्या आप बता सकते हैं कि कल सुबह दिल्ली से मुंबई जाने वाली गाड़ी कितने बजे छूटती है?",
+    HINDI[:200],
+    TAMIL[:200],
+    "วันนี้อากาศดีมาก เราไปเดินเล่นที่สวนสาธารณะกันเถอะ",
+    "ไม่ใช่ ไม่ใช่ ไม่เอา ขอบคุณครับ",
+    THAI[:200],
+]
+
+
+@pytest.mark.parametrize("text", LOOPS)
+def test_a_short_loop_in_any_script_is_one(text: str) -> None:
+    assert rules.compression_ratio(text) > rules.REPETITIVE
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_a_sentence_in_any_script_is_no_loop(text: str) -> None:
+    assert 20 <= len(text) <= 200
+    assert rules.compression_ratio(text) < rules.REPETITIVE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Had he married a more amiable woman.",
+        "Thank you. " * 6,
+        "“No… no,” she said — Zoë’s café.",
+        "No.",
+    ],
+)
+def test_what_was_found_on_english_stays_as_it_was(text: str) -> None:
+    raw = bytes(ord(letter) & 0xFF for letter in text)
+    assert rules.compression_ratio(text) == len(raw) / len(zlib.compress(raw))
+
+
 @pytest.mark.parametrize(
     ("text", "avg_logprob", "no_speech_prob", "invented"),
     [
