@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, get_args
 
+from appliance.errors import ApplianceError
+from appliance.serving.app import error_body
 from services.stt.vocabulary import Finished, Manner, Passage, Transcript, Word
 
 Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
@@ -120,15 +122,20 @@ def brief(transcript: Transcript) -> dict[str, Any]:
 async def events(chunks: AsyncIterator[Passage | Finished]) -> AsyncIterator[bytes]:
     """OpenAI's server-sent events: what each passage adds to the text, then the whole text."""
     text = ""
-    async for chunk in chunks:
-        if isinstance(chunk, Passage):
-            delta = f" {chunk.text}" if text else chunk.text
-            text += delta
-            yield _event({"type": "transcript.text.delta", "delta": delta})
+    try:
+        async for chunk in chunks:
+            if isinstance(chunk, Passage):
+                delta = f" {chunk.text}" if text else chunk.text
+                text += delta
+                yield _event({"type": "transcript.text.delta", "delta": delta})
+    except ApplianceError as error:
+        # The status is sent already; OpenAI's clients raise on an event of this shape.
+        yield _event(error_body(error))
+        return
     yield _event({"type": "transcript.text.done", "text": text})
 
 
-def _event(data: dict[str, str]) -> bytes:
+def _event(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from appliance.errors import TooLarge
+from appliance.errors import ApplianceError, TooLarge
 from appliance.serving import APIRouter, Request, primed, rank_of, stream, streamed
+from appliance.serving.app import error_body
 from appliance.settings import Settings
 from services.tts.engine import PiperEngine
 from services.tts.vocabulary import RATE_HZ, Speak, SpeechFormat
@@ -81,11 +82,16 @@ def _in_json(sound: bytes, kind: str) -> dict[str, Any]:
 
 
 async def _events(sound: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for part in sound:
-        audio = base64.b64encode(part).decode("ascii")
-        yield _event({"type": "speech.audio.delta", "audio": audio})
+    try:
+        async for part in sound:
+            audio = base64.b64encode(part).decode("ascii")
+            yield _event({"type": "speech.audio.delta", "audio": audio})
+    except ApplianceError as error:
+        # The status is sent already; the reason is told as the language model's events tell it.
+        yield _event(error_body(error))
+        return
     yield _event({"type": "speech.audio.done"})
 
 
-def _event(data: dict[str, str]) -> bytes:
+def _event(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()

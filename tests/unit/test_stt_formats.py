@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import BadInput, NotFound
+from appliance.errors import ApplianceError, BadInput, NotFound
 from services.stt import formats
 from services.stt.vocabulary import Finished, Manner, Passage, Transcript, Word
 from services.stt.wishes import read_wish
@@ -193,3 +193,14 @@ async def test_events_add_up_to_the_text() -> None:
     assert done == {"type": "transcript.text.done", "text": TWO.text}
     assert "".join(event["delta"] for event in deltas) == TWO.text
     assert await told(Finished(3.0)) == [{"type": "transcript.text.done", "text": ""}]
+
+
+async def test_an_error_after_the_first_event_is_told_as_one() -> None:
+    async def breaking_off() -> AsyncIterator[Passage | Finished]:
+        yield TWO.passages[0]
+        raise ApplianceError("audio_too_long", "The recording is too long.")
+
+    sent = [event async for event in formats.events(breaking_off())]
+    first, last = (json.loads(event.removeprefix(b"data: ")) for event in sent)
+    assert first["type"] == "transcript.text.delta"
+    assert last["error"]["code"] == "audio_too_long"
