@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
@@ -139,12 +140,23 @@ def _keep_rest(folder: Path, result: Mapping[str, Any]) -> None:
         said = f"The measurement broke off. What was measured is in {results.write(folder, result)}"
     except ApplianceError as error:
         said = str(error)
-    print(said, file=sys.stderr, flush=True)
+    _on_stderr(said)
 
 
 def _say(done: int, total: int) -> None:
     """On stderr, a line each: the panel reads them."""
-    print(f"{done} of {total}", file=sys.stderr, flush=True)
+    _on_stderr(f"{done} of {total}")
+
+
+def _on_stderr(line: str) -> None:
+    """Say it to whoever reads; once nobody does, what is measured is worth more than being heard."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        # Also what is still in the buffer goes there, and what is logged later.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def _stock(settings: Any, rooms: int, persona: str | None) -> Any:

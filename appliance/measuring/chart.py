@@ -78,7 +78,14 @@ def _title(result: Mapping[str, Any]) -> str:
     plan = result["plan"]
     rooms = "1 room" if plan["rooms"] == 1 else f"{plan['rooms']} rooms"
     how = ", all at once" if plan["overlap"] else ", in turn" if plan["rooms"] > 1 else ""
-    return f"After the caller's last word: {rooms}{how}, {result['ours']['questions']['answered']} answers"
+    answers = f"{result['ours']['questions']['answered']} answers"
+    return f"After the caller's last word: {rooms}{how}, {answers}{_doubts(result)}"
+
+
+def _doubts(result: Mapping[str, Any]) -> str:
+    """What a picture that is seen without its figures has to say of itself."""
+    broken = "; broken off" if result.get("broken_off") else ""
+    return broken + ("; other callers on the line" if result.get("callers_beside") else "")
 
 
 def _head(height: int, title: str) -> str:

@@ -111,6 +111,9 @@ class _Measurement:
     began: time.struct_time = field(default_factory=time.gmtime)
     turns: list[Turn] = field(default_factory=list)
     tokens: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    finished: dict[str, set[int]] = field(default_factory=dict)
+    """The rounds that each side held to their end."""
+    sessions: set[str] = field(default_factory=set)
     callers_beside: int = 0
     done: int = 0
 
@@ -132,10 +135,13 @@ class _Measurement:
         finally:
             # Also of a round that is broken off.
             self.turns += sorted(held.turns, key=lambda turn: turn.room)
+        # A call of an earlier round may still be on its way out.
+        self.sessions |= held.sessions
         for one in self.sides:
-            self.callers_beside = max(self.callers_beside, await one.others(held.sessions))
+            self.callers_beside = max(self.callers_beside, await one.others(self.sessions))
         if self.done < self._total and not any(turn.answered for turn in held.turns):
             raise self._unanswered(side, call, held.turns)
+        self.finished.setdefault(side.name, set()).add(call)
         # What it does between its calls is not to slow the other's.
         await side.rested()
 
@@ -164,16 +170,27 @@ class _Measurement:
         found: dict[str, dict[str, Any]] = {}
         for side in self.sides:
             mine = figures([turn for turn in self.turns if turn.side == side.name])
-            tokens = self.tokens.get(side.name)
-            found[side.name] = {**mine, "llm": tokens, **self.watch.figures(side.name)}
-        first, *others = (side.name for side in self.sides)
+            found[side.name] = {
+                **mine, "llm": self.tokens.get(side.name), **self.watch.figures(side.name),
+            }  # fmt: skip
         task = self.task
         return Result(
             time.strftime("%Y-%m-%dT%H:%M:%SZ", self.began), task.note, task.plan,
             [clip.name for clip in task.voices.questions], task.models, self.machine, found,
-            ratios(found[first], found[others[0]]) if others else {}, self.turns,
-            self.callers_beside, broken_off,
+            self._ratio(), self.turns, self.callers_beside, broken_off,
         )  # fmt: skip
+
+    def _ratio(self) -> dict[str, float]:
+        """Of the rounds that all sides finished: a side that had one more was asked other questions."""
+        if len(self.sides) < 2:
+            return {}
+        rounds = set.intersection(*(self.finished.get(side.name, set()) for side in self.sides))
+        first, second = (
+            figures([turn for turn in self.turns if turn.side == side.name and turn.call in rounds])
+            | {"llm": self.tokens.get(side.name)}
+            for side in self.sides[:2]
+        )
+        return ratios(first, second)
 
 
 def _nothing(turns: Sequence[Turn]) -> ApplianceError:

@@ -141,6 +141,24 @@ def test_the_picture_shows_both_sides() -> None:
     assert "After the first sound spoken into an answer:" not in texts
 
 
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ({"callers_beside": 0, "broken_off": False}, "2 answers"), ({}, "2 answers"),
+        ({"broken_off": True}, "2 answers; broken off"),
+        ({"callers_beside": 1}, "2 answers; other callers on the line"),
+        (
+            {"callers_beside": 1, "broken_off": True},
+            "2 answers; broken off; other callers on the line",
+        ),
+    ],
+)  # fmt: skip
+def test_a_picture_says_why_it_is_not_whole(more: dict[str, object], end: str) -> None:
+    nodes = list(Xml.fromstring(chart({**measured(), **more})).iter())  # noqa: S314 - made here
+    titled = [node.text or "" for node in nodes if node.tag.endswith(("title", "text"))][:2]
+    assert all(text.endswith(end) for text in titled), titled
+
+
 def test_silence_counts_from_another_moment_and_has_its_own_heading(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import typer
@@ -55,6 +56,11 @@ def halting_box(box: pytest.MonkeyPatch) -> None:
     _box(box, _side("ours", _fresh(Halting)))
 
 
+def answering_box(box: pytest.MonkeyPatch) -> None:
+    """Instead of a box: callers who are always answered."""
+    _box(box, _side("ours", _fresh()))
+
+
 def _box(box: pytest.MonkeyPatch, side: Side) -> None:
     async def seats(*_: Any) -> None:
         """There are always enough."""
@@ -94,6 +100,58 @@ async def test_what_was_measured_is_kept_where_the_rest_is_broken_off() -> None:
     assert whole["ours"]["questions"]["answered"] == 2
 
 
+class Slower(FakeCaller):
+    """Its last call is answered later, and only once."""
+
+    last: ClassVar[int] = 1
+
+    async def ask(self, clip: Clip, *args: Any, **named: Any) -> Any:
+        self.questions += 1
+        if self.number == self.last and self.questions == 2:
+            await asyncio.Event().wait()
+        report = await super().ask(clip, *args, **named)
+        if self.number == self.last:
+            report.ms["at_ear"] = 1400
+        return report
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions = 0
+
+
+async def _broken_off(turns: int, done: int, *sides: Side) -> dict[str, Any]:
+    """What is kept of calls of two questions each, cancelled once so many are answered."""
+    kept: list[Result] = []
+    reached = asyncio.Event()
+    work = measure(
+        _task(turns=turns, per_call=2), sides, _watch(),
+        lambda now, _all: reached.set() if now == done else None, kept.append,
+    )  # fmt: skip
+    task = asyncio.create_task(work)
+    async with asyncio.timeout(WAIT_S):
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (result,) = kept
+    return result.as_json()
+
+
+async def test_sides_are_compared_in_the_rounds_that_both_finished() -> None:
+    # Round 1: ours, stock; round 2: stock, then ours, whose second answer never comes.
+    whole = await _broken_off(4, 7, _side("ours", _fresh(Slower)), _side("stock", _fresh()))
+    assert whole["ours"]["at_ear_ms"]["max"] == 1400
+    assert whole["ratio"] == {"at_ear_p50": 1.0, "at_ear_p90": 1.0}
+
+
+async def test_sides_that_finished_no_round_together_are_not_compared() -> None:
+    stock = _fresh(Slower)
+    stock.last = 0
+    whole = await _broken_off(4, 3, _side("ours", _fresh()), _side("stock", stock))
+    assert whole["stock"]["questions"]["answered"] == 1
+    assert whole["ratio"] == {}
+
+
 _MEASURING = """
 import os, sys
 import pytest
@@ -129,6 +187,27 @@ def test_a_measurement_that_is_interrupted_leaves_its_turns(
     assert said[2:] == [
         f"The measurement broke off. What was measured is in {folder / name}.json\n"
     ]
+
+
+def test_a_measurement_goes_on_when_nobody_reads_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPLIANCE_DATA_DIR", str(tmp_path))
+    measuring = _MEASURING.replace("halting_box", "answering_box")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", measuring], cwd=PROJECT_DIR, stdout=subprocess.PIPE,
+            stderr=writer, timeout=2 * WAIT_S, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == 0, done.stdout
+    folder = results.folder_of(Settings(data_dir=tmp_path))
+    (name,) = results.names(folder)
+    found = results.read(folder, name)
+    assert (found["broken_off"], len(found["turns"])) == (False, 4)
 
 
 async def test_a_round_without_an_answer_ends_the_measurement() -> None:
@@ -176,7 +255,8 @@ async def test_callers_who_came_in_meanwhile_are_told_with_the_result(
 
     side = replace(_side("ours", _fresh()), others=others)
     whole = (await measure(_task(turns=2, per_call=1), [side], _watch())).as_json()
-    assert asked == [{"s0"}, {"s1"}]
+    # A call that has just ended may still be on the box's list.
+    assert asked == [{"s0"}, {"s0", "s1"}]
     assert whole["callers_beside"] == 2
     bench._show(whole)
     assert "up to 2 other callers were on the line" in capsys.readouterr().out
