@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,8 @@ STACK_BYTES = 256 << 20
 # The library's regular expressions call themselves for each character of a word, some 330 bytes
 # of stack each time. Words of up to twice this length are let through, and need half the stack.
 _WORD_CHARS = STACK_BYTES // (4 * 330)
+# What those expressions take for a blank. Python's own blanks are more: U+001C to U+001F, too.
+_BLANK = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 
 Tokens = list[int]
 Render = Callable[[Sequence[Message]], Tokens | None]
@@ -50,7 +53,12 @@ def has_endless_word(text: str) -> bool:
     """Whether a word, or the blank between two, is longer than a thread's stack may be deep."""
     # A word of twice the length fills one of these pieces, wherever it begins.
     starts = range(0, len(text) - _WORD_CHARS + 1, _WORD_CHARS)
-    return any(len(text[at : at + _WORD_CHARS].split(None, 1)) < 2 for at in starts)
+    return any(not _has_two_words(text[at : at + _WORD_CHARS]) for at in starts)
+
+
+def _has_two_words(text: str) -> bool:
+    # The first may be nothing, before a blank.
+    return sum(map(bool, _BLANK.split(text, 2))) > 1
 
 
 def fitted(

@@ -99,7 +99,7 @@ def test_without_a_system_a_user_says_what_it_says() -> None:
     assert without_system([hello, reply]) == [hello, reply]
 
 
-@pytest.mark.parametrize("piece", ["a", " ", "\n", "的", "a,b.", "１_é"])
+@pytest.mark.parametrize("piece", ["a", " ", "\n", "的", "a,b.", "１_é", "\x1c", "\x1f"])
 def test_only_a_word_deeper_than_half_a_stack_is_endless(piece: str) -> None:
     deepest = STACK_BYTES // 330
     word = piece * (deepest // 2 // len(piece))
@@ -108,6 +108,17 @@ def test_only_a_word_deeper_than_half_a_stack_is_endless(piece: str) -> None:
     short = piece * (deepest // 20 // len(piece))
     assert not has_endless_word(f"Well {short} {short} and {short}: so on. " * 10)
     assert not has_endless_word("")
+
+
+@pytest.mark.parametrize("separator", ["\x1c", "\x1d", "\x1e", "\x1f", "\u200b", "\ufeff"])
+def test_what_is_a_blank_for_python_alone_ends_no_word(separator: str) -> None:
+    assert has_endless_word(("!" * 203_000 + separator) * 5)
+
+
+@pytest.mark.parametrize("blank", [*"\t\n\v\f\r \x85\xa0", "\u1680", "\u200a", "\u2028", "\u3000"])
+def test_blanks_of_every_script_end_a_word(blank: str) -> None:
+    assert not has_endless_word(("!" * 100_000 + blank) * 5)
+    assert has_endless_word(blank * 500_000)
 
 
 def test_neighbours_of_one_role_are_joined() -> None:
