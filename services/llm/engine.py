@@ -133,10 +133,7 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
             )  # fmt: skip
 
     def _run(self, request: Chat, stop: threading.Event) -> Iterator[Words | Finished | Pause]:
-        window = self._context.window_tokens
-        # The same for reading ahead and for the answer: each drops what the other does.
-        wanted = max(_ANSWER_TOKENS, request.max_tokens or 0)
-        room = window - max(1, min(wanted, window // _MOST_OF_WINDOW))
+        room = prompt_room(request, self._context.window_tokens, self._model.may_think)
         if request.max_tokens == 0 and self._model.is_recurrent:
             # It could not forget the end of what it has read, and the answer would begin anew.
             tokens, _ = self._fitted(request, room)
@@ -184,6 +181,13 @@ class LlamaEngine(Engine[Chat, Words | Finished]):
         return asked
 
 
+def prompt_room(request: Chat, window_tokens: int, may_think: bool) -> int:
+    """Tokens of the window for the conversation: the rest is the answer's, and its thought's."""
+    # The same for reading ahead and for the answer: each drops what the other does.
+    wanted = max(_ANSWER_TOKENS, request.max_tokens or 0) + (_THOUGHT_TOKENS if may_think else 0)
+    return window_tokens - max(1, min(wanted, window_tokens // _MOST_OF_WINDOW))
+
+
 def answered(
     request: Chat, asked: Asked, spell: Callable[[int], bytes]
 ) -> Iterator[Words | Finished | Pause]:
@@ -193,8 +197,10 @@ def answered(
         item = asked.out.get()
         if isinstance(item, int):
             spoken += 1
+            was_thinking = answer.is_thinking
             text = answer.push(spell(item))
-            hidden = spoken if answer.is_thinking else hidden
+            # The token that ends a thought belongs to it.
+            hidden = spoken if was_thinking or answer.is_thinking else hidden
             yield Words(text) if text else PAUSE
             if answer.stopped:
                 item = Done.STOP
@@ -218,7 +224,7 @@ def answered(
     if text := answer.flush():
         yield Words(text)
     reason: Literal["stop", "length"] = "stop" if item is Done.STOP else "length"
-    yield Finished(reason, len(asked.prompt), spoken, known)
+    yield Finished(reason, len(asked.prompt), spoken, known, hidden)
 
 
 def spare_cores() -> int:

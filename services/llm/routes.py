@@ -115,4 +115,5 @@ def _usage(end: Finished) -> dict[str, Any]:
         "completion_tokens": end.completion_tokens,
         "total_tokens": end.prompt_tokens + end.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": end.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": end.thought_tokens},
     }

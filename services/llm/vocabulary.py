@@ -71,3 +71,5 @@ class Finished:
     completion_tokens: int
     cached_tokens: int
     """Of the prompt, how many were still known from the last request."""
+    thought_tokens: int = 0
+    """Of the completion, how many were a thought, which is not said."""
