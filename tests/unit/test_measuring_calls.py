@@ -29,7 +29,6 @@ from appliance.measuring.figures import Turn, figures
 from appliance.measuring.plan import RECORDINGS, Plan, Voices
 from appliance.measuring.run import Task, measure
 from appliance.measuring.sides import Side, check_seats, ours
-from appliance.measuring.tokens import rate
 from appliance.measuring.watching import Watch
 from appliance.settings import PROJECT_DIR, Settings
 from appliance.status import program_memory
@@ -232,17 +231,6 @@ async def test_nothing_measured_is_a_failure_with_its_reason(caller: type[FakeCa
     caller.fails_at = {0}
     with pytest.raises(ApplianceError, match="All seats are taken"):
         await measure(_task(turns=1), [_side("ours", caller)], _watch())
-
-
-async def test_tokens_are_counted_by_the_server_and_timed_here() -> None:
-    chunks = [{"choices": [{"delta": {"content": word}}]} for word in ("a", "b")]
-    chunks.append({"choices": [], "usage": {"completion_tokens": 64}})  # type: ignore[dict-item]
-    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
-    found = await rate(_llm(httpx.Response(200, text=text)), 2)
-    assert found is not None
-    assert found["streams"] == 2
-    assert found["tokens_per_s"] > 0
-    assert found["first_token_ms"]["n"] == 2
 
 
 def _box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **state: Any) -> Settings:
