@@ -43,6 +43,10 @@ TIME_IS_UP = Line("time_is_up", "Our time is up. Thank you, and goodbye.")
 BOX_STOPS = Line("box_stops", "I am being switched off now, so this call ends. Goodbye.")
 # The call ends whether the caller listens or not.
 LAST_WORDS = (TIME_IS_UP, BOX_STOPS)
+# These stand for an answer that does not come; who hears the others still waits for one.
+FOR_AN_ANSWER = frozenset(
+    line.words for line in (STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, *LAST_WORDS)
+)
 LINES = (
     STT_FAILED, LLM_FAILED, TTS_FAILED, NOT_CAUGHT, ONE_MOMENT, BACK, ENDING_SOON, TIME_IS_UP,
     BOX_STOPS,

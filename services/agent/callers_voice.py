@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +44,10 @@ class CallersVoice:
     def goes_on(self) -> None:
         """The caller speaks: an answer that was begun in the pause before is in vain."""
         self._was_noise = False
+        session = self._session
         # The framework would let it run until the next words are final.
-        if self._turns.give_up_attempt() and self._session and not self._session.current_speech:
-            self._interrupt(self._session)
+        if session and not session.current_speech and self._turns.give_up_attempt():
+            self._interrupt(session)
 
     def unheard(self, voiced_s: float) -> None:
         """It was a noise."""
@@ -65,7 +67,10 @@ class CallersVoice:
         self._answer_anew()
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
-        if event.new_state != "speaking":
+        if event.new_state == "speaking":
+            # By voice, or by what is typed.
+            self._was_noise = False
+        else:
             self._answer_anew()
 
     def _answer_anew(self) -> bool:
@@ -80,7 +85,10 @@ class CallersVoice:
         # Told anew while the session still hears the noise, the answer would be silenced again.
         if session.user_state != "speaking":
             self._was_noise = False
-            self._turns.answer_anew()
+            if not self._turns.answer_anew():
+                # A noise that does not end: the caller had better know.
+                self._on_unheard(math.inf)
+                return True
             log.info("answered_anew")
             # An attempt that the framework still keeps would be taken for this one's.
             self._interrupt(session)

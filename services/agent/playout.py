@@ -104,11 +104,11 @@ class Playout(io.AudioOutput):
 
     @property
     def rest_s(self) -> float | None:
-        """What of the present answer is still to be played, in seconds; None before all of it is there."""
+        """What is still to be played of an answer that sounds, in seconds; None before all of it is there."""
         now = self._now
-        if now is None:
-            return 0.0
-        return now.length_s - self.position_s if now.ended else None
+        if now is None or not now.announced or not now.ended:
+            return None
+        return now.length_s - self.position_s
 
     async def sentence_ends(self, at_s: float | None = None) -> None:
         """Wait until a sentence has been played; not at all if nothing is played.

@@ -67,9 +67,9 @@ class Speaker(Agent):
 
         The framework asks in every pause. An answer that is probably in vain waits for the turn's end.
         """
+        self._on_attempt()
         attempt = self._turns.begin_attempt(_last_words(chat_ctx))
         await attempt.may_begin()
-        self._on_attempt()
         await self._turns.written()
         shown = fit(chat_ctx, self._budget_tokens, frozenset(self._turns.hidden))
         words = Agent.default.llm_node(self, shown, tools, model_settings)

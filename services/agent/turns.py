@@ -21,7 +21,7 @@ from livekit.agents.voice.speech_handle import SpeechHandle
 
 from appliance import logs
 from appliance.store import Store
-from services.agent.apology import ONE_MOMENT, seconds
+from services.agent.apology import FOR_AN_ANSWER, ONE_MOMENT, seconds
 from services.agent.ledger import Finished, Ledger, Publish
 from services.agent.rank import LIVE, Rank
 from services.agent.speculation import Speculation
@@ -34,6 +34,8 @@ _WRITTEN_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # In one turn: what is begun in vain still keeps a processor busy.
 _MOST_EARLY = 4
+# A dog that barks, or a hammer, ends every answer before it sounds.
+_MOST_ANEW = 2
 
 
 @dataclass
@@ -84,6 +86,7 @@ class OpenTurn:
     apology: str = ""
     interrupted: bool = False
     silenced: bool = False
+    begun_anew: int = 0
     speech_end: float | None = None
     transcript: float | None = None
     end_of_turn: float | None = None
@@ -173,10 +176,18 @@ class TurnLog:
         """Whether the caller's voice has ended an answer before it sounded, and no words have followed."""
         return self._open is not None and self._open.silenced
 
-    def answer_anew(self) -> None:
-        """It was no word that silenced it: the next attempt is the answer."""
-        if self._open is not None:
-            self._open.silenced = False
+    def answer_anew(self) -> bool:
+        """It was no word that silenced it; whether it is worth trying again. The next attempt is the answer then."""
+        turn = self._open
+        if turn is None:
+            return False
+        turn.silenced = False
+        turn.begun_anew += 1
+        if turn.begun_anew > _MOST_ANEW:
+            turn.interrupted = True
+            self._finish()
+            return False
+        return True
 
     def heard_speech_end(self, moment: float) -> None:
         """The caller fell silent; ``moment`` is the last voiced sample's."""
@@ -235,7 +246,7 @@ class TurnLog:
         self._recorded.add(handle)
         handle.add_done_callback(self._recorded.discard)
         turn = self._open
-        if turn is not None and turn.user_text is not None:
+        if turn is not None and turn.user_text is not None and words in FOR_AN_ANSWER:
             turn.apology = words
             if turn.silenced:
                 # The caller is asked to say it again; nobody answers it a minute later.

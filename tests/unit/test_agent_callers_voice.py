@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ class Listened:
             await until(until_true)
         finally:
             speaking.cancel()
+
+
+def reaches(items: Sized, number: int) -> bool:
+    return len(items) >= number
 
 
 @pytest.fixture
@@ -152,3 +157,36 @@ async def test_a_question_asked_before_the_line_broke_is_answered_on_return(
     await next_told(stage, "appliance.turn")
     (turn,) = stage.store.turns.list(stage.call.id)
     assert (turn.agent_text, turn.interrupted) == ("The capital is Rome.", False)
+
+
+async def test_what_is_typed_after_a_cough_is_answered(listened: Listened) -> None:
+    stage, session = listened.stage, listened.stage.talk.session
+    stage.stt.text = ""
+    await listened.speak(lambda: stage.unheard)
+    await until(lambda: session.user_state != "speaking")
+    stage.llm.go.clear()
+    session.generate_reply(user_input="What is the capital of Italy?")
+    await until(lambda: stage.turns.is_open and stage.llm.bodies)
+    # As the framework does with what is typed.
+    async with session._claim_user_turn():
+        await session.interrupt()
+        session.generate_reply(user_input="And of France?")
+    stage.llm.go.set()
+    await next_told(stage, "appliance.turn")
+    await next_told(stage, "appliance.turn")
+    first, second = stage.store.turns.list(stage.call.id)
+    assert (first.user_text, first.agent_text) == ("What is the capital of Italy?", "")
+    assert (second.user_text, second.agent_text) == ("And of France?", "The capital is Rome.")
+    assert stage.llm.bodies[-1]["messages"][-1]["content"].endswith("And of France?")
+
+
+async def test_a_noise_that_does_not_end_is_told(listened: Listened) -> None:
+    stage = listened.stage
+    stage.llm.go.clear()
+    await listened.speak(lambda: stage.turns.is_open)
+    stage.stt.text = ""
+    asked = stage.llm.bodies
+    for times in (len(asked) + 1, len(asked) + 2):
+        await listened.speak(partial(reaches, asked, times))
+    await listened.speak(lambda: stage.unheard)
+    assert not stage.turns.is_open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -90,6 +91,24 @@ async def test_an_answer_passes_unchanged(stand: Stand) -> None:
     assert (event.interrupted, round(event.playback_position, 2)) == (False, 0.3)
     assert bytes(stand.loudspeaker.played) == sound
     assert (len(stand.finished), stand.started) == (1, 1)
+
+
+async def test_the_rest_is_known_of_an_answer_that_sounds_and_is_all_there(stand: Stand) -> None:
+    def rest_s() -> float:
+        found = stand.playout.rest_s
+        return math.inf if found is None else found
+
+    assert rest_s() == math.inf
+    await stand.give(0.5)
+    await until(lambda: stand.loudspeaker.heard_s >= 0.1)
+    assert rest_s() == math.inf
+    stand.playout.flush()
+    assert 0 <= rest_s() <= 0.4
+    await over(stand)
+    assert rest_s() == math.inf
+    stand.playout.pause()
+    await stand.speak("One.")
+    assert rest_s() == math.inf, "nobody has heard any of it"
 
 
 async def test_what_is_held_back_goes_on_with_no_sample_lost(stand: Stand) -> None:
