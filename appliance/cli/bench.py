@@ -226,6 +226,6 @@ def _told(found: Mapping[str, Any]) -> str:
         lines.append(f"processors {cpu['mean']} %, at most {cpu['max']} %, callers included")
     if gpu := found["gpu_percent"]:
         lines.append(f"GPU {gpu['mean']} %, memory {found['gpu_memory_mb']} MB")
-    if llm := found["llm"]:
+    if (llm := found["llm"]) and llm["tokens_per_s"] is not None:
         lines.append(f"language model {llm['tokens_per_s']} tokens/s, streams: {llm['streams']}")
     return "\n".join(lines)
