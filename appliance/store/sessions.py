@@ -49,14 +49,13 @@ class Sessions:
             NotFound: there is no such link.
         """
         name = secrets.token_hex(8)
-        values = {
+        values: dict[str, Any] = {
             "id": name,
             "room_name": room_name or f"call-{name}",
             "persona": persona,
             "keep_transcript": keep_transcript,
             "state": ACTIVE,
             "reason": "",
-            "created_at": _now(),
             **asdict(visit),
         }
         with self._database.write() as connection:
@@ -71,6 +70,8 @@ class Sessions:
                 use_link(connection, visit.link_id)
             if room_name:
                 _free_room_name(connection, room_name)
+            # Not before: who waits for the database while a seat becomes free has no call yet.
+            values["created_at"] = _now()
             connection.execute(insert(SessionRow).values(values))
         return Session(**values, joined_at=None, ended_at=None)
 
@@ -134,13 +135,12 @@ class Sessions:
         values = {
             "state": EndState(state).value,
             "reason": reason[:_LONGEST_REASON],
-            "ended_at": _now(),
         }
         with self._database.write() as connection:
             result: CursorResult[Any] = connection.execute(
                 update(SessionRow)
                 .where(_SESSIONS.id == session_id, _SESSIONS.state == ACTIVE)
-                .values(values)
+                .values(values | {"ended_at": _now()})
             )
             if result.rowcount == 1:
                 give_use_back(connection, session_id)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from appliance.errors import ApplianceError, NotFound, NotReady
-from appliance.store import EndState, Store, upgrade
+from appliance.store import EndState, Session, Store, sessions, upgrade
+from appliance.store.engine import SEATS_LOCK, lock_for_transaction
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +31,31 @@ def test_a_call_is_read_back_as_it_was_written(store: Store) -> None:
     assert store.sessions.get(made.id) == made
     assert made.is_open
     assert made.room_name.endswith(made.id)
+
+
+def test_a_call_begins_when_it_has_its_seat_and_not_when_it_was_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+
+    def told(visit: Any) -> dict[str, Any]:
+        waits.set()
+        return asdict(visit)
+
+    monkeypatch.setattr(sessions, "asdict", told)
+    made: list[Session] = []
+
+    def ask() -> None:
+        made.append(store.sessions.create(persona="default", keep_transcript=True, seats=1))
+
+    asking = threading.Thread(target=ask)
+    with store.sessions._database.write() as connection:
+        lock_for_transaction(connection, SEATS_LOCK)
+        asking.start()
+        assert waits.wait(30)
+        free_at = datetime.now(UTC)
+    asking.join(30)
+    assert made[0].created_at >= free_at
 
 
 def test_turns_keep_texts_times_and_interruption(store: Store) -> None:
