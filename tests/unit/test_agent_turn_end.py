@@ -29,8 +29,13 @@ def waited(
     return make_judge(ENDPOINTING[patience])(Evidence(probability, 0.36, words, language))
 
 
-def test_a_finished_sound_and_finished_words_wait_no_longer_than_the_shortest_pause() -> None:
-    assert waited(DONE, 0.9) == ENDPOINTING["balanced"].min_s
+def test_a_finished_sound_and_finished_words_wait_little_longer_than_the_shortest_pause() -> None:
+    delays = ENDPOINTING["balanced"]
+    # Not less: of half a word that is cut off in mid-question Whisper likes to make a whole one.
+    part = (waited(DONE, 0.9) - delays.min_s) / (delays.max_s - delays.min_s)
+    assert 0.15 <= part <= 0.25
+    # A question mark is all that is known of other languages' grammar.
+    assert waited("Wie hei\u00dft du?", 0.9, language="de") == delays.min_s
 
 
 def test_finished_words_shorten_the_wait_that_the_sound_alone_would_make() -> None:
