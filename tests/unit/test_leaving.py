@@ -18,17 +18,18 @@ import asyncio, sys, threading, time
 from livekit import rtc
 from livekit.rtc import _ffi_client
 
-inside, last = threading.Event(), threading.Event()
+inside, last, ends = threading.Event(), threading.Event(), threading.Event()
 put = _ffi_client.FfiQueue.put
 
 def slowly(self, item):
     if last.is_set():
         inside.set()
-        time.sleep(0.5)
+        ends.wait()
     put(self, item)
 
 class Lasting:
-    def __del__(self, now=time.monotonic):
+    def __del__(self, now=time.monotonic, ends=ends):
+        ends.set()
         until = now() + 2
         while now() < until:
             pass
