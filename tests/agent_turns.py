@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from livekit.agents import ConversationItemAddedEvent, UserInputTranscribedEvent, llm
 from livekit.agents.voice import AgentStateChangedEvent
 
-from appliance.store import Store, Turn
+from appliance.store import Store, Turn, upgrade
 from services.agent.ledger import TOPIC
 from services.agent.speculation import Speculation
 from services.agent.turns import TurnLog
@@ -51,3 +54,15 @@ class TurnsTalk:
 def told_words(talk: TurnsTalk) -> None:
     event = UserInputTranscribedEvent(transcript="Hello.", is_final=True)
     talk.session.emit("user_input_transcribed", event)
+
+
+@contextmanager
+def turns_talk(folder: Path) -> Iterator[TurnsTalk]:
+    """A talk over a store of its own."""
+    url = f"sqlite:///{folder / 'appliance.db'}"
+    upgrade(url)
+    store = Store(url)
+    try:
+        yield TurnsTalk(store)
+    finally:
+        store.close()

@@ -8,21 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from appliance.store import Store, upgrade
 from services.agent.apology import ENDING_SOON, STT_FAILED
 from tests.agent_fakes import FakeHandle
-from tests.agent_turns import TurnsTalk, told_words
+from tests.agent_turns import TurnsTalk, told_words, turns_talk
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
 async def talk(tmp_path: Path) -> AsyncIterator[TurnsTalk]:
-    url = f"sqlite:///{tmp_path / 'appliance.db'}"
-    upgrade(url)
-    store = Store(url)
-    yield TurnsTalk(store)
-    store.close()
+    with turns_talk(tmp_path) as made:
+        yield made
 
 
 async def test_an_answer_silenced_before_it_sounded_is_still_owed(talk: TurnsTalk) -> None:

@@ -23,7 +23,7 @@ from appliance.errors import ApplianceError, BadInput, NotReady
 from appliance.headset import Clip
 from appliance.measuring import results
 from appliance.measuring.figures import OVER_TOO_SOON, SPOKE_ON, Turn
-from appliance.measuring.run import Result, measure
+from appliance.measuring.run import Result, Task, measure
 from appliance.measuring.sides import Side
 from appliance.settings import PROJECT_DIR, Settings
 from tests.unit.test_measuring_calls import FakeCaller, _side, _task, _watch
@@ -81,20 +81,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
 
 async def test_what_was_measured_is_kept_where_the_rest_is_broken_off() -> None:
-    kept: list[Result] = []
-    two_done = asyncio.Event()
-    work = measure(
-        _task(turns=4), [_side("ours", _fresh(Halting))], _watch(),
-        lambda done, _all: two_done.set() if done == 2 else None, kept.append,
-    )  # fmt: skip
-    task = asyncio.create_task(work)
-    async with asyncio.timeout(WAIT_S):
-        await two_done.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    (result,) = kept
-    whole = result.as_json()
+    whole = await _broken_off(_task(turns=4), 2, _side("ours", _fresh(Halting)))
     assert whole["broken_off"] is True
     assert [turn["ms"]["at_ear"] for turn in whole["turns"]] == [700, 700]
     assert whole["ours"]["questions"]["answered"] == 2
@@ -119,27 +106,29 @@ class Slower(FakeCaller):
         self.questions = 0
 
 
-async def _broken_off(turns: int, done: int, *sides: Side) -> dict[str, Any]:
-    """What is kept of calls of two questions each, cancelled once so many are answered."""
+async def _broken_off(task: Task, done: int, *sides: Side) -> dict[str, Any]:
+    """What is kept of a measurement that is cancelled once so many are done."""
     kept: list[Result] = []
     reached = asyncio.Event()
     work = measure(
-        _task(turns=turns, per_call=2), sides, _watch(),
+        task, sides, _watch(),
         lambda now, _all: reached.set() if now == done else None, kept.append,
     )  # fmt: skip
-    task = asyncio.create_task(work)
+    measuring = asyncio.create_task(work)
     async with asyncio.timeout(WAIT_S):
         await reached.wait()
-        task.cancel()
+        measuring.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await measuring
     (result,) = kept
     return result.as_json()
 
 
 async def test_sides_are_compared_in_the_rounds_that_both_finished() -> None:
     # Round 1: ours, stock; round 2: stock, then ours, whose second answer never comes.
-    whole = await _broken_off(4, 7, _side("ours", _fresh(Slower)), _side("stock", _fresh()))
+    whole = await _broken_off(
+        _task(turns=4, per_call=2), 7, _side("ours", _fresh(Slower)), _side("stock", _fresh())
+    )
     assert whole["ours"]["at_ear_ms"]["max"] == 1400
     assert whole["ratio"] == {"at_ear_p50": 1.0, "at_ear_p90": 1.0}
 
@@ -147,7 +136,9 @@ async def test_sides_are_compared_in_the_rounds_that_both_finished() -> None:
 async def test_sides_that_finished_no_round_together_are_not_compared() -> None:
     stock = _fresh(Slower)
     stock.last = 0
-    whole = await _broken_off(4, 3, _side("ours", _fresh()), _side("stock", stock))
+    whole = await _broken_off(
+        _task(turns=4, per_call=2), 3, _side("ours", _fresh()), _side("stock", stock)
+    )
     assert whole["stock"]["questions"]["answered"] == 1
     assert whole["ratio"] == {}
 
