@@ -11,11 +11,14 @@ from typing import BinaryIO
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold this lock file alone; waits for whoever has it."""
+def exclusive(path: Path, refusal: Exception | None = None) -> Iterator[None]:
+    """Hold this lock file alone; waits for whoever has it, or raises ``refusal`` at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with open(path, "a", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
+        except BlockingIOError as error:
+            raise (refusal or error) from error
         yield
 
 

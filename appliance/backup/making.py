@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from appliance.backup.keys import recipient_of
 from appliance.backup.sealing import digest_of, seal
 from appliance.backup.shelf import Backup, Card, Shelf
 from appliance.errors import ApplianceError
-from appliance.files import whole_file
+from appliance.files import exclusive, whole_file
 from appliance.preflight import LEAST_FREE_MB
 from appliance.settings import Settings
 from appliance.store.copying import calls_with_words, copy
@@ -114,18 +113,12 @@ def alone(settings: Settings) -> Iterator[None]:
     Raises:
         UnderWay: somebody has it.
     """
-    descriptor = os.open(settings.data_dir / "backup.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UnderWay(
-                "backup_under_way", "A backup is being made at this moment.",
-                "Wait until it is there.", can_retry=True,
-            ) from error  # fmt: skip
+    under_way = UnderWay(
+        "backup_under_way", "A backup is being made at this moment.",
+        "Wait until it is there.", can_retry=True,
+    )  # fmt: skip
+    with exclusive(settings.data_dir / "backup.lock", under_way):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def clear_drafts(settings: Settings) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from appliance.errors import ApplianceError, BadInput, NotFound, NotReady
-from appliance.files import write_whole
+from appliance.files import exclusive, write_whole
 from appliance.measuring.chart import chart
 from appliance.settings import Settings
 
@@ -40,22 +39,17 @@ def alone(settings: Settings) -> Iterator[None]:
         NotReady: somebody measures already.
     """
     folder = folder_of(settings)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _not_writable(folder) from error
-    try:
+    measuring = NotReady(
+        "measuring", "A measurement of this box is under way already.",
+        "Wait for its end.", can_retry=True,
+    )  # fmt: skip
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NotReady(
-                "measuring", "A measurement of this box is under way already.",
-                "Wait for its end.", can_retry=True,
-            ) from error  # fmt: skip
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder / _LOCK_NAME, measuring))
+        except OSError as error:
+            raise _not_writable(folder) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def writable(folder: Path) -> None:
